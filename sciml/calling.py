@@ -1,0 +1,55 @@
+"""How a model is called: ``model(x, **extras)`` with the extras that its ``forward`` names, and no others."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from sciml.errors import ConfigError
+
+EXTRAS = ("coordinates", "mask", "parameters", "time", "dt", "neighbors", "functions", "queries")
+
+
+@functools.lru_cache(maxsize=256)
+def _named(forward: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """The extras that a forward function names, and those among them that have no default."""
+    parameters = list(inspect.signature(forward).parameters.values())[2:]  # after self and x
+    named = {p.name for p in parameters if p.name in EXTRAS}
+    required = {
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    return frozenset(named), frozenset(required)
+
+
+def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
+    """Call ``model`` on x (batch, channel, *space) with those of ``extras`` that its ``forward`` names.
+
+    Extras: coordinates (batch, rank, *space) with the domain scaled to the unit box, mask, parameters
+    (batch, p), time, dt, neighbors (batch, edge, 2), functions, queries.
+
+    Raises
+    ------
+    ConfigError
+        If ``forward`` requires an argument that ``extras`` lacks.
+    """
+    named, required = _named(type(model).forward)
+    # A model may need an extra only in some configurations (coordinates=True); it then says so in `requires`.
+    missing = sorted((required | set(getattr(model, "requires", ()))) - set(extras))
+    if missing:
+        raise ConfigError(
+            f"{type(model).__name__}.forward needs {', '.join(missing)}, which this data does not give; it gives "
+            f"{', '.join(sorted(extras)) or 'nothing besides x'}."
+        )
+    result = model(x, **{name: extras[name] for name in named if name in extras})
+    if not isinstance(result, Tensor):
+        raise ConfigError(
+            f"{type(model).__name__}.forward must return one tensor (batch, channel, *space), "
+            f"got {type(result).__name__}."
+        )
+    return result

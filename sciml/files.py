@@ -1,0 +1,101 @@
+"""Writing files that are whole or absent: temporary name, fsync, rename, fsync of the folder.
+
+Every durable step of the library passes through the four functions `_write`, `_sync`, `_rename` and
+`_remove`, so that a test can stop the process between any two of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in ``folder`` durable; a platform that cannot open folders (Windows) syncs by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(source: Path, target: Path) -> None:
+    source.replace(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which ``path`` is prepared; the process number keeps two writers apart."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds either its old content or all of the new one."""
+    temporary = temporary_name(path)
+    _write(temporary, data)
+    _rename(temporary, path)
+    _sync(path.parent)
+
+
+def dump_json(value: Any, *, indent: int | None = 2) -> str:
+    """JSON text with exact floats: Python's shortest representation reads back to the same bits."""
+    return json.dumps(value, indent=indent, ensure_ascii=False)
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, whole or not at all."""
+    write_bytes_atomic(path, (dump_json(value) + "\n").encode())
+
+
+def replace_folder_atomic(temporary: Path, final: Path) -> None:
+    """Give a finished folder its final name, replacing an older one.
+
+    The content of ``temporary`` is synced first.  A folder cannot be exchanged in one step, so the old one
+    is moved aside for the instant between two renames; `recover_folder` brings it back after a crash there.
+    """
+    for path in sorted(temporary.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync(temporary)
+    aside = final.with_name(f".{final.name}.old")
+    if final.exists():
+        if aside.exists():
+            _remove(aside)
+        _rename(final, aside)
+    _rename(temporary, final)
+    _sync(final.parent)
+    if aside.exists():
+        _remove(aside)
+
+
+def recover_folder(final: Path) -> None:
+    """Undo a `replace_folder_atomic` that was cut between its two renames."""
+    aside = final.with_name(f".{final.name}.old")
+    if aside.exists() and not final.exists():
+        _rename(aside, final)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

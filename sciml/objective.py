@@ -1,0 +1,181 @@
+"""What a training minimizes, and on what: the protocol between problems and the one trainer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.errors import ConfigError
+from sciml.streams import Streams
+
+if TYPE_CHECKING:
+    from sciml.surrogate import Surrogate
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss, with its per-point values kept.
+
+    The loss it stands for is ``mean(weight * values)``, or ``mean(weight * values**2)`` when ``square``.
+    Least-squares optimizers, neural-tangent weights and causal weights read the same ``values``.
+    """
+
+    values: Tensor
+    weight: Tensor | float = 1.0
+    square: bool = False
+
+    def mean(self) -> Tensor:
+        """The weighted mean, a scalar."""
+        values = self.values.square() if self.square else self.values
+        return (self.weight * values).mean()
+
+
+def total(terms: Mapping[str, Term]) -> Tensor:
+    """The scalar loss: the sum of all terms' means.  This is the one place where it is formed."""
+    return torch.stack([term.mean() for term in terms.values()]).sum()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one optimizer step is made on.
+
+    ``tensors`` have the batch as first axis and are cut by `split`; ``shared`` (a grid, a scalar) are not.
+    ``parts`` are the batches of the summands of an objective that is a sum.
+    """
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: tuple[Batch, ...] = ()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name] if name in self.tensors else self.shared[name]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        move = {"device": torch.device(device), "non_blocking": True}
+        return Batch(
+            {name: tensor.to(**move) for name, tensor in self.tensors.items()},
+            {name: tensor.to(**move) for name, tensor in self.shared.items()},
+            tuple(part.to(device) for part in self.parts),
+        )
+
+    def split(self, count: int) -> Iterator[Batch]:
+        """``count`` batches of equal size, so that the mean of their losses is the loss of the whole.
+
+        Raises
+        ------
+        ConfigError
+            If a batch size is not a multiple of ``count``.
+        """
+        for name, tensor in self.tensors.items():
+            if len(tensor) % count:
+                raise ConfigError(
+                    f"accumulate={count} does not divide the {len(tensor)} entries of {name!r} in a batch; "
+                    "choose a batch size that is a multiple of it."
+                )
+        parts = [tuple(part.split(count)) for part in self.parts]
+        for i in range(count):
+            yield Batch(
+                {name: tensor.chunk(count)[i] for name, tensor in self.tensors.items()},
+                self.shared,
+                tuple(part[i] for part in parts),
+            )
+
+
+class Objective(ABC):
+    """What to minimize.  A subclass gives `draw` and `terms`; the rest has a default.
+
+    ``a + 0.1 * b`` is an objective too: both are drawn each step, and their terms are added.
+    """
+
+    @abstractmethod
+    def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        """Sample, adapt, reweigh: called exactly once for each optimizer step; it may evaluate the model."""
+
+    @abstractmethod
+    def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
+        """The loss terms on ``batch``: pure, called as often as a line search likes."""
+
+    def check(self, model: nn.Module) -> None:
+        """Raise, in one sentence, whatever would go wrong; called before the first step."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Trainable values of the objective itself: unknown coefficients, self-adaptive weights."""
+        return ()
+
+    def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
+        """The metrics when this objective serves as validation; by default its loss on a fixed batch."""
+        batch = self.draw(0, model, streams)
+        with torch.no_grad():
+            return {"loss": float(total(self.terms(model, batch)))}
+
+    def surrogate(self, model: nn.Module) -> Surrogate | None:
+        """The trained model as a surrogate, if the objective knows names and units for it."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything besides parameters that a resumed run needs: points, weights, causal state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+
+    def __add__(self, other: Objective) -> Objective:
+        return Sum(((1.0, self), (1.0, other)))
+
+    def __mul__(self, factor: float) -> Objective:
+        return Sum(((float(factor), self),))
+
+    __rmul__ = __mul__
+
+
+class Sum(Objective):
+    """A weighted sum of objectives; made by ``a + 0.1 * b``."""
+
+    def __init__(self, parts: tuple[tuple[float, Objective], ...]) -> None:
+        flat: list[tuple[float, Objective]] = []
+        for factor, part in parts:
+            inner = part.parts if isinstance(part, Sum) else ((1.0, part),)
+            flat += [(factor * f, p) for f, p in inner]
+        self.parts = tuple(flat)
+
+    def description(self) -> dict[str, Any]:
+        """For `describe`."""
+        return {"parts": self.parts}
+
+    def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        return Batch(parts=tuple(part.draw(step, model, streams) for _, part in self.parts))
+
+    def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
+        found: dict[str, Term] = {}
+        for (factor, part), piece in zip(self.parts, batch.parts, strict=True):
+            for name, term in part.terms(model, piece).items():
+                # Two summands of one kind keep both of their terms: u, u.2, u.3, ...
+                key, copy = name, 2
+                while key in found:
+                    key, copy = f"{name}.{copy}", copy + 1
+                found[key] = Term(term.values, factor * term.weight, term.square)
+        return found
+
+    def check(self, model: nn.Module) -> None:
+        for _, part in self.parts:
+            part.check(model)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        for _, part in self.parts:
+            yield from part.parameters()
+
+    def surrogate(self, model: nn.Module) -> Surrogate | None:
+        return next((s for _, part in self.parts if (s := part.surrogate(model)) is not None), None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(i): part.state_dict() for i, (_, part) in enumerate(self.parts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for i, (_, part) in enumerate(self.parts):
+            part.load_state_dict(state[str(i)])
