@@ -1,0 +1,29 @@
+"""What every test needs: the checkout if nothing is installed, a thread setting, the sample files."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent
+
+if find_spec("sciml") is None:
+    sys.path.append(str(ROOT))  # last, so that `datasets/` hides nobody's package of that name
+
+# Many small tensors: more than two threads cost more than they bring, and results vary with the count.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of files written by other people's programs; SCIML_TEST_DATA names it."""
+    folder = os.environ.get("SCIML_TEST_DATA")
+    if not folder:
+        pytest.skip("SCIML_TEST_DATA is not set: no sample files of other programs")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"SCIML_TEST_DATA={folder} is not a folder")
+    return path

@@ -1,0 +1,3 @@
+"""Physics-informed networks: problems, domains, samplers, weightings and the residual objective."""
+
+__all__: list[str] = []
