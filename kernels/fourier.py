@@ -1,0 +1,125 @@
+"""Real matrices of the truncated discrete Fourier transform, one axis at a time.
+
+For a few modes a transform is a small matrix product: exact, fast, differentiable to every order, and without
+complex tensors, which compilers, exporters, optimizers and collectives do not all know.
+
+Pairs. A complex number is a row or column pair (real part, imaginary part). Coefficients follow the "forward"
+convention: ``X(k) = 1/n Σ_j x_j exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it
+does not depend on the resolution.
+
+Nyquist. On a grid of even size n the samples cannot tell the frequency n/2 from -n/2; the interpolant with the
+least oscillation takes the cosine. A matrix that synthesizes on another grid needs the size of the grid on which
+the coefficients were computed to know it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+# Grids x modes x dtypes x devices in use at once: a 3-D layer takes six matrices for each of its resolutions.
+CACHED_MATRICES = 128
+
+
+def matrix(name: str, size: int, first: int, last: int, source: int, like: Tensor) -> Tensor:
+    """A transform matrix for the frequencies first..last, in the dtype and on the device of `like`.
+
+    Parameters
+    ----------
+    name : {"half_analysis", "analysis", "synthesis", "half_synthesis"}
+        Which of the four functions of this module builds it.
+    size : int
+        Grid points n of the axis on the grid side of the matrix.
+    first, last : int
+        The frequencies, both included; `first` is 0 for the half spectrum of the last axis.
+    source : int
+        Size of the grid on which the coefficients were computed (that of the input).
+
+    Returns
+    -------
+    (rows, columns) without gradient; shared between calls, never to be written to.
+    """
+    key = (name, size, first, last, source, like.dtype, like.device)
+    # While a graph is traced the numbers belong into that graph: a symbolic tensor must not enter the cache.
+    if torch.compiler.is_compiling() or type(like) not in (Tensor, torch.nn.Parameter):
+        return _build(*key)
+    return _build_once(*key)
+
+
+@lru_cache(maxsize=CACHED_MATRICES)
+def _build_once(
+    name: str, size: int, first: int, last: int, source: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    # A tensor born in inference mode could never be used for training afterwards.
+    with torch.inference_mode(False), torch.no_grad():
+        return _build(name, size, first, last, source, dtype, device)
+
+
+def _build(
+    name: str, size: int, first: int, last: int, source: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    builder = {
+        "half_analysis": half_analysis,
+        "analysis": analysis,
+        "synthesis": synthesis,
+        "half_synthesis": half_synthesis,
+    }[name]
+    return builder(size, first, last, source, device).to(dtype)
+
+
+def half_analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
+    """(n, 2K), columns (re, k): samples of the last axis, from the right, to coefficients k = 0..K-1."""
+    cosine, sine = _cosine_sine(size, first, last, device)
+    return torch.cat((cosine, -sine), dim=1) / size
+
+
+def analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
+    """(2K, 2n), rows (re, k), columns (j, re): complex samples along one axis to coefficients first..last.
+
+    The columns interleave re and im, the rows do not: a tensor (.., n, 2, rest) is a matrix (2n, rest) as it lies
+    in memory, and the product (2, K, rest) is the same pattern for the axis before.
+    """
+    cosine, sine = _cosine_sine(size, first, last, device)
+    cosine, sine = cosine.T / size, sine.T / size
+    real = torch.stack((cosine, sine), dim=-1)  # e^{-iθ} z = (c re + s im) + i (c im - s re)
+    imaginary = torch.stack((-sine, cosine), dim=-1)
+    return torch.stack((real, imaginary)).reshape(2 * (last - first + 1), 2 * size)
+
+
+def synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
+    """(2n, 2K), rows (j, re), columns (re, k): coefficients first..last along one axis to complex samples."""
+    cosine, sine = _cosine_sine(size, first, last, device)
+    sine = sine * _not_nyquist(first, last, source, device)
+    real = torch.stack((cosine, -sine), dim=1)  # e^{iθ} z = (c re - s im) + i (s re + c im)
+    imaginary = torch.stack((sine, cosine), dim=1)
+    return torch.stack((real, imaginary), dim=1).reshape(2 * size, 2 * (last - first + 1))
+
+
+def half_synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
+    """(2K, n), rows (re, k): the half spectrum k = 0..K-1 of the last axis, from the right, to real samples.
+
+    Every k > 0 stands for itself and its mirror image, hence the factor 2; the constant and the Nyquist frequency
+    of the source have no mirror image.
+    """
+    cosine, sine = _cosine_sine(size, first, last, device)
+    factor = 1.0 + _not_nyquist(first, last, source, device)
+    factor[0] = 1.0
+    sine = sine * _not_nyquist(first, last, source, device)
+    return torch.cat(((factor * cosine).T, (-factor * sine).T), dim=0)
+
+
+def _cosine_sine(size: int, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """cos and sin of 2π k j / n, (n, K) each; k j is reduced modulo n in integers, so no digit is lost."""
+    grid = torch.arange(size, device=device)
+    frequencies = torch.arange(first, last + 1, device=device)
+    turns = torch.remainder(torch.outer(grid, frequencies), size).to(torch.float64) / size
+    angle = 2.0 * torch.pi * turns
+    return torch.cos(angle), torch.sin(angle)
+
+
+def _not_nyquist(first: int, last: int, source: int, device: torch.device) -> Tensor:
+    """(K,), 0 where 2|k| equals the size of the source grid, else 1."""
+    frequencies = torch.arange(first, last + 1, device=device)
+    return (2 * frequencies.abs() != source).to(torch.float64)
