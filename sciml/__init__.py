@@ -4,10 +4,11 @@ A *model* is a plain ``torch.nn.Module``; an *objective* says what to minimize a
 runs the loop; *kernels* do the mathematics. The public names below are found when they are first used, so
 that ``import sciml`` itself costs nothing and does not import torch.
 
-Examples:
-    >>> import sciml
-    >>> "Trainer" in dir(sciml)
-    True
+Examples
+--------
+>>> import sciml
+>>> "Trainer" in dir(sciml)
+True
 """
 
 from importlib import import_module
