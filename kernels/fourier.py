@@ -3,8 +3,8 @@
 For a few modes a transform is a small matrix product: exact, fast, differentiable to every order, and without
 complex tensors, which compilers, exporters, optimizers and collectives do not all know.
 
-Pairs. A complex number is a row or column pair (real part, imaginary part). Coefficients follow the "forward"
-convention: ``X(k) = 1/n Σ_j x_j exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it
+Pairs. Complex numbers lie as neighbors (real part, imaginary part) in the last axis of a tensor, and every matrix
+multiplies that axis from the right. Coefficients follow the "forward" convention: ``X(k) = 1/n Σ_j x_j exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it
 does not depend on the resolution.
 
 Nyquist. On a grid of even size n the samples cannot tell the frequency n/2 from -n/2; the interpolant with the
@@ -70,44 +70,40 @@ def _build(
 
 
 def half_analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(n, 2K), columns (re, k): samples of the last axis, from the right, to coefficients k = 0..K-1."""
+    """(n, 2K): real samples of the last axis to coefficients k = 0..K-1."""
     cosine, sine = _cosine_sine(size, first, last, device)
-    return torch.cat((cosine, -sine), dim=1) / size
+    return torch.stack((cosine, -sine), dim=-1).reshape(size, -1) / size
 
 
 def analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2K, 2n), rows (re, k), columns (j, re): complex samples along one axis to coefficients first..last.
-
-    The columns interleave re and im, the rows do not: a tensor (.., n, 2, rest) is a matrix (2n, rest) as it lies
-    in memory, and the product (2, K, rest) is the same pattern for the axis before.
-    """
+    """(2n, 2K): complex samples along one axis to coefficients first..last."""
     cosine, sine = _cosine_sine(size, first, last, device)
-    cosine, sine = cosine.T / size, sine.T / size
-    real = torch.stack((cosine, sine), dim=-1)  # e^{-iθ} z = (c re + s im) + i (c im - s re)
-    imaginary = torch.stack((-sine, cosine), dim=-1)
-    return torch.stack((real, imaginary)).reshape(2 * (last - first + 1), 2 * size)
+    return _complex_product(cosine, -sine) / size
 
 
 def synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2n, 2K), rows (j, re), columns (re, k): coefficients first..last along one axis to complex samples."""
+    """(2K, 2n): coefficients first..last along one axis to complex samples."""
     cosine, sine = _cosine_sine(size, first, last, device)
-    sine = sine * _not_nyquist(first, last, source, device)
-    real = torch.stack((cosine, -sine), dim=1)  # e^{iθ} z = (c re - s im) + i (s re + c im)
-    imaginary = torch.stack((sine, cosine), dim=1)
-    return torch.stack((real, imaginary), dim=1).reshape(2 * size, 2 * (last - first + 1))
+    return _complex_product(cosine.T, (sine * _not_nyquist(first, last, source, device)).T)
 
 
 def half_synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2K, n), rows (re, k): the half spectrum k = 0..K-1 of the last axis, from the right, to real samples.
+    """(2K, n): the half spectrum k = 0..K-1 of the last axis to real samples.
 
     Every k > 0 stands for itself and its mirror image, hence the factor 2; the constant and the Nyquist frequency
     of the source have no mirror image.
     """
     cosine, sine = _cosine_sine(size, first, last, device)
-    factor = 1.0 + _not_nyquist(first, last, source, device)
-    factor[0] = 1.0
-    sine = sine * _not_nyquist(first, last, source, device)
-    return torch.cat(((factor * cosine).T, (-factor * sine).T), dim=0)
+    mirrored = _not_nyquist(first, last, source, device)
+    mirrored[0] = 0.0
+    return torch.stack(((1.0 + mirrored) * cosine, -2.0 * mirrored * sine), dim=-1).reshape(size, -1).T
+
+
+def _complex_product(real: Tensor, imaginary: Tensor) -> Tensor:
+    """(2r, 2c) real: what multiplies rows of pairs as the complex (r, c) matrix multiplies rows of numbers."""
+    of_real = torch.stack((real, imaginary), dim=-1)  # (a + ib) (p + iq) = (a p - b q) + i (a q + b p)
+    of_imaginary = torch.stack((-imaginary, real), dim=-1)
+    return torch.stack((of_real, of_imaginary), dim=1).reshape(2 * real.shape[0], -1)
 
 
 def _cosine_sine(size: int, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -108,47 +108,50 @@ def _convolve(x: Tensor, weight: Tensor, modes: tuple[int, ...], out_shape: tupl
         for axis, (m, n, n_out) in enumerate(zip(modes, shape, out_shape, strict=True))
     ]
     counts = [last - first + 1 for first, last in ranges]
-    c_in, c_out = weight.shape[:2]
-
-    # Samples to coefficients, last axis first. Before axis a: (batch, c, n_1..n_a, 2, K_{a+1}..K_d).
-    spectrum = x @ matrix("half_analysis", shape[-1], *ranges[-1], shape[-1], x)
+    # Samples to coefficients, last axis first. The frequencies of finished axes collect in one, (k_d, .., k_a).
+    # The contracted axis is brought to the end: one large product of contiguous rows each, here and in backward.
+    spectrum = x.reshape(-1, shape[-1]) @ matrix("half_analysis", shape[-1], *ranges[-1], shape[-1], x)
     for axis in reversed(range(rank - 1)):
-        spectrum = spectrum.reshape(batch, c_in, *shape[:axis], 2 * shape[axis], prod(counts[axis + 1 :]))
-        spectrum = matrix("analysis", shape[axis], *ranges[axis], shape[axis], x) @ spectrum
+        n = shape[axis]
+        columns = spectrum.reshape(-1, n, prod(counts[axis + 1 :]), 2).transpose(1, 2).reshape(-1, 2 * n)
+        spectrum = columns @ matrix("analysis", n, *ranges[axis], n, x)
 
-    spectrum = _mix(spectrum.reshape(batch, c_in, 2, prod(counts)), _slice(weight, modes, ranges))
+    spectrum = _mix(spectrum.reshape(batch, weight.shape[0], prod(counts), 2), _used(weight, modes, ranges))
 
-    # Coefficients to samples, first axis first. Before axis a: (batch, c, n_1..n_{a-1}, 2, K_a..K_d).
+    # Coefficients to samples, first axis first, the same steps backwards.
     for axis in range(rank - 1):
-        spectrum = spectrum.reshape(batch, c_out, *out_shape[:axis], 2 * counts[axis], prod(counts[axis + 1 :]))
-        spectrum = matrix("synthesis", out_shape[axis], *ranges[axis], shape[axis], x) @ spectrum
-    spectrum = spectrum.reshape(batch, c_out, *out_shape[:-1], 2 * counts[-1])
-    return spectrum @ matrix("half_synthesis", out_shape[-1], *ranges[-1], shape[-1], x)
+        n = out_shape[axis]
+        columns = spectrum.reshape(-1, 2 * counts[axis])
+        samples = columns @ matrix("synthesis", n, *ranges[axis], shape[axis], x)
+        spectrum = samples.reshape(-1, prod(counts[axis + 1 :]), n, 2).transpose(1, 2)
+    samples = spectrum.reshape(-1, 2 * counts[-1]) @ matrix(
+        "half_synthesis", out_shape[-1], *ranges[-1], shape[-1], x
+    )
+    return samples.reshape(batch, weight.shape[1], *out_shape)
 
 
 def _mix(spectrum: Tensor, weight: Tensor) -> Tensor:
-    """Per frequency the product with its matrix: (batch, c_in, 2, K), (c_in, c_out, K, 2) -> (batch, c_out, 2, K).
+    """Per frequency the product with its matrix: (batch, c_in, K, 2), (K, c_in, c_out, 2) -> (batch, c_out, K, 2).
 
-    Real and imaginary parts of the batch are rows, those of the weight columns of one real product; the four
+    Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose four
     blocks are then added up. This reads the weight, the largest operand, once.
     """
-    batch, c_in, _, count = spectrum.shape
-    c_out = weight.shape[1]
-    rows = spectrum.permute(3, 2, 0, 1).reshape(count, 2 * batch, c_in)
-    columns = weight.permute(2, 0, 1, 3).reshape(count, c_in, 2 * c_out)
-    product = torch.bmm(rows, columns).view(count, 2, batch, c_out, 2)
-    real = product[:, 0, ..., 0] - product[:, 1, ..., 1]
-    imaginary = product[:, 0, ..., 1] + product[:, 1, ..., 0]
-    return torch.stack((real, imaginary)).permute(2, 3, 0, 1)
+    batch, c_in, count, _ = spectrum.shape
+    c_out = weight.shape[2]
+    rows = spectrum.permute(2, 3, 0, 1).reshape(count, 2 * batch, c_in)
+    product = torch.bmm(rows, weight.reshape(count, c_in, 2 * c_out)).view(count, 2, batch, c_out, 2)
+    of_real, of_imaginary = product.unbind(1)
+    (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
+    return torch.stack((rr - ii, ri + ir), dim=-1).permute(1, 2, 0, 3)
 
 
-def _slice(weight: Tensor, modes: tuple[int, ...], ranges: list[tuple[int, int]]) -> Tensor:
-    """The weights of the used frequencies, (c_in, c_out, K, 2) with all axes in one."""
+def _used(weight: Tensor, modes: tuple[int, ...], ranges: list[tuple[int, int]]) -> Tensor:
+    """The weights of the used frequencies, (K, c_in, c_out, 2) with all frequency axes in one, (k_d, .., k_1)."""
     rank = len(modes)
     for axis, (first, last) in enumerate(ranges):
         offset = modes[axis] if axis < rank - 1 else 0
         weight = weight.narrow(2 + axis, first + offset, last - first + 1)
-    return weight.flatten(2, 1 + rank)
+    return weight.permute(*reversed(range(2, 2 + rank)), 0, 1, 2 + rank).flatten(0, rank - 1)
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[object]:
