@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,9 +21,7 @@ def _named(forward: Any) -> tuple[frozenset[str], frozenset[str]]:
     parameters = list(inspect.signature(forward).parameters.values())[2:]  # after self and x
     named = {p.name for p in parameters if p.name in EXTRAS}
     required = {
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
     return frozenset(named), frozenset(required)
 
@@ -53,3 +52,15 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
             f"got {type(result).__name__}."
         )
     return result
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, for dropout and batch statistics; every module's own mode after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

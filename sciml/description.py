@@ -167,7 +167,7 @@ def _path(value: Callable[..., Any]) -> str:
     module = value.__module__
     public = module.rsplit(".", 1)[0]
     # torch.optim.adamw.AdamW is promised under torch.optim.AdamW only.
-    if public in ("torch.optim", "torch.nn.modules"):
+    if public in ("torch.optim", "torch.nn.modules") and module != "torch.optim.lr_scheduler":
         module = public.removesuffix(".modules")
     return f"{module}.{name}"
 
