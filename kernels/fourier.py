@@ -3,13 +3,14 @@
 For a few modes a transform is a small matrix product: exact, fast, differentiable to every order, and without
 complex tensors, which compilers, exporters, optimizers and collectives do not all know.
 
-Pairs. Complex numbers lie as neighbors (real part, imaginary part) in the last axis of a tensor, and every matrix
-multiplies that axis from the right. Coefficients follow the "forward" convention: ``X(k) = 1/n Σ_j x_j exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it
-does not depend on the resolution.
+Pairs. Complex numbers lie as neighbors (real part, imaginary part) in the last axis of a tensor, and every
+matrix multiplies that axis from the right. Coefficients follow the "forward" convention: ``X(k) = 1/n Σ_j x_j
+exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it does not depend on the
+resolution.
 
-Nyquist. On a grid of even size n the samples cannot tell the frequency n/2 from -n/2; the interpolant with the
-least oscillation takes the cosine. A matrix that synthesizes on another grid needs the size of the grid on which
-the coefficients were computed to know it.
+Nyquist. On a grid of even size n the samples cannot tell the frequency n/2 from -n/2; the interpolant with
+the least oscillation takes the cosine. A matrix that synthesizes on another grid needs the size of the grid
+on which the coefficients were computed to know it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def synthesis(size: int, first: int, last: int, source: int, device: torch.devic
 def half_synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
     """(2K, n): the half spectrum k = 0..K-1 of the last axis to real samples.
 
-    Every k > 0 stands for itself and its mirror image, hence the factor 2; the constant and the Nyquist frequency
-    of the source have no mirror image.
+    Every k > 0 stands for itself and its mirror image, hence the factor 2; the constant and the Nyquist
+    frequency of the source have no mirror image.
     """
     cosine, sine = _cosine_sine(size, first, last, device)
     mirrored = _not_nyquist(first, last, source, device)
@@ -100,7 +101,7 @@ def half_synthesis(size: int, first: int, last: int, source: int, device: torch.
 
 
 def _complex_product(real: Tensor, imaginary: Tensor) -> Tensor:
-    """(2r, 2c) real: what multiplies rows of pairs as the complex (r, c) matrix multiplies rows of numbers."""
+    """(2r, 2c) real: what multiplies rows of pairs as the complex (r, c) matrix does numbers."""
     of_real = torch.stack((real, imaginary), dim=-1)  # (a + ib) (p + iq) = (a p - b q) + i (a q + b p)
     of_imaginary = torch.stack((-imaginary, real), dim=-1)
     return torch.stack((of_real, of_imaginary), dim=1).reshape(2 * real.shape[0], -1)

@@ -26,8 +26,8 @@ def spectral_conv(
     x : (batch, c_in, n_1, ..., n_d) real
         Samples at ``ξ_a = j / n_a``; the right end of the period is not repeated. Any d >= 1.
     weight : (c_in, c_out, 2 m_1, ..., 2 m_{d-1}, m_d, 2) real
-        ``R(k)`` as pairs (real part, imaginary part), frequencies in ascending order: ``-m_a..m_a-1`` on every
-        axis but the last, ``0..m_d-1`` on the last.
+        ``R(k)`` as pairs (real part, imaginary part), frequencies in ascending order: ``-m_a..m_a-1`` on
+        every axis but the last, ``0..m_d-1`` on the last.
     modes : d integers
         ``m_1, ..., m_d``, each at least 1.
     out_shape : d integers, default: the grid of x
@@ -44,16 +44,16 @@ def spectral_conv(
 
     Notes
     -----
-    The layer is a map between functions: its value does not depend on the grids as long as they resolve the kept
-    frequencies. Where a grid is too coarse, the frequencies that it cannot represent are left out
-    (`frequency_range`). The Nyquist frequency of the input grid stands for the cosine, that of a coarser output
-    grid is sampled as it is; on ``k_d = 0`` the real part makes the spectrum Hermitian. At equal grids all this is
-    ``irfftn(pad(R * truncate(rfftn(x))))``.
+    The layer is a map between functions: its value does not depend on the grids as long as they resolve the
+    kept frequencies. Where a grid is too coarse, the frequencies that it cannot represent are left out
+    (`frequency_range`). The Nyquist frequency of the input grid stands for the cosine, that of a coarser
+    output grid is sampled as it is; on ``k_d = 0`` the real part makes the spectrum Hermitian. At equal grids
+    all this is ``irfftn(pad(R * truncate(rfftn(x))))``.
 
-    The arithmetic is real and at least in float32: halves (also under autocast) are widened, and the result is
-    rounded back to the dtype of x. Weights are never stored narrower than the caller's. Everything is matrix
-    products, so derivatives of any order, ``torch.func`` and ``torch.export`` work; tensors are traced with fixed
-    grid sizes.
+    The arithmetic is real and at least in float32: halves (also under autocast) are widened, and the result
+    is rounded back to the dtype of x. Weights are never stored narrower than the caller's. Everything is
+    matrix products, so derivatives of any order, ``torch.func`` and ``torch.export`` work; tensors are traced
+    with fixed grid sizes.
 
     Source: Li et al., *Fourier Neural Operator*, ICLR 2021 (arXiv:2010.08895), equations (4) and (5).
 
@@ -108,8 +108,9 @@ def _convolve(x: Tensor, weight: Tensor, modes: tuple[int, ...], out_shape: tupl
         for axis, (m, n, n_out) in enumerate(zip(modes, shape, out_shape, strict=True))
     ]
     counts = [last - first + 1 for first, last in ranges]
-    # Samples to coefficients, last axis first. The frequencies of finished axes collect in one, (k_d, .., k_a).
-    # The contracted axis is brought to the end: one large product of contiguous rows each, here and in backward.
+    # Samples to coefficients, last axis first. The frequencies of finished axes collect in one, (k_d, ..,
+    # k_a). The contracted axis is brought to the end: one large product of contiguous rows each, here and in
+    # backward.
     spectrum = x.reshape(-1, shape[-1]) @ matrix("half_analysis", shape[-1], *ranges[-1], shape[-1], x)
     for axis in reversed(range(rank - 1)):
         n = shape[axis]
@@ -131,10 +132,10 @@ def _convolve(x: Tensor, weight: Tensor, modes: tuple[int, ...], out_shape: tupl
 
 
 def _mix(spectrum: Tensor, weight: Tensor) -> Tensor:
-    """Per frequency the product with its matrix: (batch, c_in, K, 2), (K, c_in, c_out, 2) -> (batch, c_out, K, 2).
+    """A matrix per frequency: (batch, c_in, K, 2), (K, c_in, c_out, 2) -> (batch, c_out, K, 2).
 
-    Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose four
-    blocks are then added up. This reads the weight, the largest operand, once.
+    Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose
+    four blocks are then added up. This reads the weight, the largest operand, once.
     """
     batch, c_in, count, _ = spectrum.shape
     c_out = weight.shape[2]
@@ -146,7 +147,7 @@ def _mix(spectrum: Tensor, weight: Tensor) -> Tensor:
 
 
 def _used(weight: Tensor, modes: tuple[int, ...], ranges: list[tuple[int, int]]) -> Tensor:
-    """The weights of the used frequencies, (K, c_in, c_out, 2) with all frequency axes in one, (k_d, .., k_1)."""
+    """The weights of the used frequencies, (K, c_in, c_out, 2) with (k_d, .., k_1) in one axis."""
     rank = len(modes)
     for axis, (first, last) in enumerate(ranges):
         offset = modes[axis] if axis < rank - 1 else 0
@@ -174,8 +175,8 @@ def _check(x: Tensor, weight: Tensor, modes: tuple[int, ...], out_shape: tuple[i
             )
     if x.ndim != rank + 2 or min(x.shape[2:]) < 1:
         raise ValueError(
-            f"spectral_conv: x must have shape (batch, c_in, *grid) with {rank} grid axes, as modes has {rank} "
-            f"entries, and at least one point on each, got {tuple(x.shape)}."
+            f"spectral_conv: x must have shape (batch, c_in, *grid) with {rank} grid axes, one per entry "
+            f"of modes, and at least one point on each, got {tuple(x.shape)}."
         )
     stored = (*(2 * m for m in modes[:-1]), modes[-1], 2)
     if weight.ndim != rank + 3 or weight.shape[0] != x.shape[1] or tuple(weight.shape[2:]) != stored:
@@ -185,5 +186,5 @@ def _check(x: Tensor, weight: Tensor, modes: tuple[int, ...], out_shape: tuple[i
         )
     if len(out_shape) != rank or any(n < 1 for n in out_shape):
         raise ValueError(
-            f"spectral_conv: out_shape must be {rank} positive grid sizes, one per axis of x, got {out_shape}."
+            f"spectral_conv: out_shape must be {rank} positive grid sizes, one per axis, got {out_shape}."
         )

@@ -1,0 +1,15 @@
+"""Neural operators: learned maps between function spaces, one file per architecture.
+
+Examples
+--------
+>>> import torch
+>>> from sciml.operators import FNO
+>>> model = FNO(rank=1, in_channels=2, out_channels=3, modes=8, coordinates=False)
+>>> model(torch.zeros(4, 2, 32)).shape
+torch.Size([4, 3, 32])
+"""
+
+from sciml.operators.fno import FNO
+
+# Operators only: the contract tests walk this list.
+__all__ = ["FNO"]

@@ -1,0 +1,254 @@
+"""The Fourier neural operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sciml.description import describable
+from sciml.errors import ConfigError, ShapeError
+from sciml.kernels.spectral import spectral_conv
+from sciml.operators.pointwise import Pointwise
+from sciml.operators.properties import Properties
+
+Number = TypeVar("Number", int, float)
+
+PROJECTION_WIDTH = 128  # of the two-layer map from the last hidden field to the output, as in the paper
+
+
+@describable
+class FNO(nn.Module):
+    r"""Fourier neural operator: layers ``v ↦ σ(K v + W v + b)`` with K diagonal in Fourier space.
+
+    ``v_0 = P(a, ξ)``, ``v_l = GELU(K_l v_{l-1} + W_l v_{l-1} + b_l)`` (no GELU after the last layer), ``u =
+    Q(v_depth)``; P is affine per point, Q maps width -> 128 -> out_channels per point with a GELU between,
+    and ``K_l`` is `sciml.kernels.spectral_conv`.
+
+    Parameters
+    ----------
+    rank : int
+        Axes of the grid; any rank from 1.
+    in_channels, out_channels : int
+        Channels of the input and of the output field, coordinates not counted.
+    modes : int or one int per axis
+        m keeps the frequencies -m..m-1, on the last axis 0..m-1, of the period of the (padded) domain.
+        Libraries that count all kept frequencies call this 2m.
+    width : int
+        Channels of the hidden fields.
+    depth : int
+        Number of Fourier layers.
+    coordinates : bool
+        Whether the unit coordinates of the grid join the input as `rank` further channels. Without them and
+        without padding the operator commutes with translations of a periodic domain.
+    padding : float or one float per axis
+        The fraction by which the domain is extended behind its upper end, with zeros, for the Fourier layers
+        only; 0 for periodic axes, 0.1 to 0.25 for others. A fraction, not a number of cells, keeps the period
+        of the layers, and so the meaning of their weights, at every resolution (up to rounding to whole
+        cells, at least one).
+
+    Attributes
+    ----------
+    requires : tuple of str
+        ``("coordinates",)`` if the instance needs that argument, else ``()``.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+
+    Notes
+    -----
+    Complexity: O(N) per point-wise map, and per layer one pass of small matrix products over the grid.
+    Resolution: weights act on functions, so the model runs on any grid; on one too coarse for all modes the
+    layers use those it resolves. Training there would leave parameters idle: `check_grid` refuses.
+    Initialization: real and imaginary parts of the spectral weights are normal with standard deviation
+    ``sqrt(1 / (2 width))``, so that ``E|Σ_i R_io X_i|² = mean_i |X_i|²``: K keeps the variance of fields that
+    consist of kept frequencies. (The constant and the other ``k_d = 0`` terms keep only their Hermitian
+    half.) Weights are real pairs: optimizers, sharding and files see no complex numbers. Under autocast the
+    Fourier layers compute in float32.
+
+    Source: Li et al., ICLR 2021 (arXiv:2010.08895), section 4; GELU and padding follow the authors' later
+    code.
+
+    Examples
+    --------
+    >>> from sciml.grid import Grid
+    >>> model = FNO(rank=2, in_channels=1, out_channels=1, modes=12, width=32)
+    >>> sum(p.numel() for p in model.parameters())
+    2368001
+    >>> ξ = torch.as_tensor(Grid.box((32, 32)).unit_coordinates(), dtype=torch.float32)
+    >>> model(torch.zeros(5, 1, 32, 32), ξ.expand(5, -1, -1, -1)).shape
+    torch.Size([5, 1, 32, 32])
+    """
+
+    # Periodic domains are not the only ones: coordinates and padding serve the others.
+    properties = Properties(
+        needs_grid=True, periodic=False, resolution_bound=False, linear=False, exports=True
+    )
+
+    def __init__(
+        self,
+        rank: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        modes: int | Sequence[int] = 16,
+        width: int = 32,
+        depth: int = 4,
+        coordinates: bool = True,
+        padding: float | Sequence[float] = 0.0,
+    ) -> None:
+        super().__init__()
+        counts = (rank, in_channels, out_channels, width, depth)
+        for name, count in zip(
+            ("rank", "in_channels", "out_channels", "width", "depth"), counts, strict=True
+        ):
+            if count < 1:
+                raise ConfigError(f"FNO: {name} must be at least 1, got {count}.")
+        self.rank, self.in_channels, self.out_channels = rank, in_channels, out_channels
+        self.modes: tuple[int, ...] = _per_axis("modes", modes, rank)
+        self.padding: tuple[float, ...] = _per_axis("padding", padding, rank)
+        if any(m < 1 for m in self.modes):
+            raise ConfigError(f"FNO: modes must be at least 1 on every axis, got {self.modes}.")
+        if any(not 0.0 <= fraction <= 1.0 for fraction in self.padding):
+            raise ConfigError(f"FNO: padding is a fraction of the domain, 0 to 1, got {self.padding}.")
+        self.coordinates = coordinates
+        self.requires: tuple[str, ...] = ("coordinates",) if coordinates else ()
+        self.lifting = Pointwise(in_channels + (rank if coordinates else 0), width)
+        self.layers = nn.ModuleList(_FourierLayer(width, self.modes) for _ in range(depth))
+        self.projection = nn.Sequential(
+            Pointwise(width, PROJECTION_WIDTH), nn.GELU(), Pointwise(PROJECTION_WIDTH, out_channels)
+        )
+
+    def forward(self, x: Tensor, coordinates: Tensor | None = None) -> Tensor:
+        """Apply the operator.
+
+        Parameters
+        ----------
+        x : (batch, in_channels, *space) real
+            Normalized input fields.
+        coordinates : (batch, rank, *space)
+            `Grid.unit_coordinates`; needed if the model was built with ``coordinates=True``, else ignored.
+
+        Returns
+        -------
+        (batch, out_channels, *space)
+
+        Raises
+        ------
+        ShapeError
+            If a shape does not fit, or coordinates are needed and missing.
+        """
+        space = self._check_input(x)
+        if self.coordinates:
+            x = torch.cat((x, self._check_coordinates(x, coordinates)), dim=1)
+        v = self.lifting(x)
+        # torch.nn.functional.pad counts from the last axis; zeros follow the upper end.
+        cells = self.padding_cells(space)
+        if any(cells):
+            v = nn.functional.pad(v, [size for count in reversed(cells) for size in (0, count)])
+        for layer in self.layers[:-1]:
+            v = nn.functional.gelu(layer(v))
+        v = self.layers[-1](v)
+        for axis, (count, size) in enumerate(zip(cells, space, strict=True)):
+            if count:
+                v = v.narrow(2 + axis, 0, size)
+        projected: Tensor = self.projection(v)
+        return projected
+
+    def padding_cells(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """How many grid points of zeros the padding fractions are on a grid of this shape."""
+        return tuple(
+            max(1, round(fraction * size)) if fraction > 0.0 else 0
+            for fraction, size in zip(self.padding, shape, strict=True)
+        )
+
+    def check_grid(self, shape: Sequence[int]) -> None:
+        """Refuse a training grid that cannot represent all modes.
+
+        Parameters
+        ----------
+        shape : rank integers
+            The grid, without padding.
+
+        Raises
+        ------
+        ShapeError
+            If ``2 m`` exceeds the (padded) grid size on an axis. Some weights would never be trained, and
+            would act with their random start values on a finer grid.
+
+        Notes
+        -----
+        Prediction on a coarser grid than that of the training is fine, so `forward` does not ask.
+
+        Examples
+        --------
+        >>> FNO(1, 1, 1, modes=16).check_grid((32,))
+        >>> FNO(1, 1, 1, modes=16).check_grid((30,))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+          ...
+        sciml.errors.ShapeError: FNO: modes=16 on axis 0 need at least 32 grid points, got 30. ...
+        """
+        if len(shape) != self.rank:
+            raise ShapeError(f"FNO: the grid must have {self.rank} axes, got shape {tuple(shape)}.")
+        cells = self.padding_cells(shape)
+        for axis, (m, size, count) in enumerate(zip(self.modes, shape, cells, strict=True)):
+            if 2 * m > size + count:
+                padded = f" ({size} and {count} of padding)" if count else ""
+                raise ShapeError(
+                    f"FNO: modes={m} on axis {axis} need at least {2 * m} grid points, got "
+                    f"{size + count}{padded}. Use modes of at most {(size + count) // 2} there, or a finer grid."
+                )
+
+    @staticmethod
+    def small(rank: int, in_channels: int, out_channels: int) -> FNO:
+        """A tiny instance that trains in seconds, for tests."""
+        return FNO(rank, in_channels, out_channels, modes=3, width=12, depth=2)
+
+    def _check_input(self, x: Tensor) -> tuple[int, ...]:
+        if x.ndim != self.rank + 2 or x.shape[1] != self.in_channels:
+            last = x.ndim == self.rank + 2 and x.shape[-1] == self.in_channels
+            hint = " Channels come second; x.movedim(-1, 1) puts them there." if last else ""
+            raise ShapeError(
+                f"FNO: x must have shape (batch, {self.in_channels}, *grid) with {self.rank} grid axes, got "
+                f"{tuple(x.shape)}.{hint}"
+            )
+        return tuple(x.shape[2:])
+
+    def _check_coordinates(self, x: Tensor, coordinates: Tensor | None) -> Tensor:
+        expected = (x.shape[0], self.rank, *x.shape[2:])
+        if coordinates is None:
+            raise ShapeError(
+                f"FNO: coordinates of shape {expected} are missing. Pass Grid.unit_coordinates(), expanded "
+                "over the batch, or build the model with coordinates=False."
+            )
+        if tuple(coordinates.shape) != expected:
+            raise ShapeError(f"FNO: coordinates must have shape {expected}, got {tuple(coordinates.shape)}.")
+        return coordinates.to(x.dtype)
+
+
+class _FourierLayer(nn.Module):
+    """``K v + W v + b`` before the activation."""
+
+    def __init__(self, width: int, modes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.modes = modes
+        frequencies = (*(2 * m for m in modes[:-1]), modes[-1])
+        std = sqrt(1.0 / (2.0 * width))
+        self.spectral_weight = nn.Parameter(torch.randn(width, width, *frequencies, 2) * std)
+        self.pointwise = Pointwise(width, width)
+
+    def forward(self, v: Tensor) -> Tensor:
+        local: Tensor = self.pointwise(v)
+        return spectral_conv(v, self.spectral_weight, self.modes) + local
+
+
+def _per_axis(name: str, value: Number | Sequence[Number], rank: int) -> tuple[Number, ...]:
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * rank
+    if len(values) != rank:
+        raise ConfigError(f"FNO: {name} must be one number or one per axis ({rank}), got {values}.")
+    return values
