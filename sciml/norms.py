@@ -1,0 +1,98 @@
+"""What the metrics are made of: shape checks, weighted means, roots with a finite gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciml.errors import ConfigError, ShapeError
+
+Per = Literal["sample", "channel"]
+Weights = Tensor | NDArray[np.float64]
+
+
+def check(who: str, prediction: Tensor, target: Tensor, rank: int | None) -> tuple[Tensor, Tensor, int]:
+    """Both tensors, in float32 at least, and the number of axes before space; shapes must match exactly.
+
+    float16 and bfloat16 become float32: a sum of squares in them loses every digit.
+    """
+    if prediction.shape != target.shape:
+        shape, wanted = tuple(prediction.shape), tuple(target.shape)
+        hint = ""
+        if len(shape) == len(wanted) and len(shape) > 2 and sorted(shape) == sorted(wanted):
+            hint = " Channels come second: x.movedim(-1, 1) puts them there."
+        raise ShapeError(
+            f"{who}: prediction and target must have the same shape (nothing is broadcast), "
+            f"got {shape} and {wanted}.{hint}"
+        )
+    before = 2 if rank is None else prediction.ndim - rank
+    if prediction.ndim < 1 or (rank is not None and before not in (2, 3)):
+        raise ShapeError(
+            f"{who}: expected (batch, channel, *space) or, with rank, (batch, time, channel, *space), "
+            f"got {tuple(prediction.shape)} with rank={rank}."
+        )
+    if prediction.is_complex() or target.is_complex():
+        raise ShapeError(
+            f"{who}: expected real values; torch.view_as_real makes two channels of a complex one."
+        )
+    if prediction.dtype in (torch.float16, torch.bfloat16) or not prediction.is_floating_point():
+        prediction = prediction.float()
+    target = target.to(torch.promote_types(target.dtype, prediction.dtype))
+    return prediction, target, min(before, prediction.ndim)
+
+
+def mean(values: Tensor, keep: int, weights: Weights | None = None) -> Tensor:
+    """The mean over all axes after the first ``keep``; ``weights`` (*space) are those of the last axes."""
+    if weights is not None:
+        w = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
+        if w.shape != values.shape[values.ndim - w.ndim :] or w.ndim > values.ndim - keep:
+            raise ShapeError(
+                f"weights must have the shape of space, the last axes of {tuple(values.shape)}, "
+                f"got {tuple(w.shape)}. grid.weights() gives them."
+            )
+        values = values * (w * (w.numel() / w.sum()))
+    return values.flatten(keep).mean(-1) if values.ndim > keep else values
+
+
+def root(values: Tensor, p: float = 2.0) -> Tensor:
+    """The p-th root of non-negative values, with gradient 0 instead of infinity at 0."""
+    if p == 1:
+        return values
+    positive = values > 0
+    safe = torch.where(positive, values, 1.0)
+    return torch.where(positive, safe.sqrt() if p == 2 else safe ** (1 / p), values)
+
+
+def scale_of(target: Tensor, keep: int) -> Tensor:
+    """A power of two near max |target| over the axes after ``keep``, 1 for a zero target; without gradient.
+
+    Dividing by it first keeps squares of 1e-38 and 1e38 from leaving float32, and rounds nothing.
+    """
+    flat = target.detach().flatten(keep) if target.ndim > keep else target.detach().unsqueeze(-1)
+    peak = flat.abs().amax(-1)
+    usable = (peak > 0) & peak.isfinite()
+    exponent = torch.frexp(torch.where(usable, peak, 1.0))[1].to(target.dtype) - 1
+    scale = torch.where(usable, exponent.clamp(min=math.log2(torch.finfo(target.dtype).tiny)).exp2(), 1.0)
+    return scale.reshape(scale.shape + (1,) * (target.ndim - keep))
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator/denominator, and the numerator itself where the denominator is 0."""
+    return numerator / torch.where(denominator == 0, 1.0, denominator)
+
+
+def spread(values: Tensor, like: Tensor) -> Tensor:
+    """Values of the leading axes with axes of length 1 for space."""
+    return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
+
+
+def per_sample(values: Tensor, per: Per) -> Tensor:
+    """From (batch, [time,] channel) to (batch,) by the mean over time and channel, or unchanged."""
+    if per not in ("sample", "channel"):
+        raise ConfigError(f"per must be 'sample' or 'channel', got {per!r}.")
+    return values if per == "channel" or values.ndim == 1 else values.flatten(1).mean(1)
