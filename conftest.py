@@ -17,6 +17,14 @@ if find_spec("sciml") is None:
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a GPU its tests are skipped, also when somebody selects them."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of files written by other people's programs; SCIML_TEST_DATA names it."""
