@@ -42,8 +42,8 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
     missing = sorted((required | set(getattr(model, "requires", ()))) - set(extras))
     if missing:
         raise ConfigError(
-            f"{type(model).__name__}.forward needs {', '.join(missing)}, which this data does not give; it gives "
-            f"{', '.join(sorted(extras)) or 'nothing besides x'}."
+            f"{type(model).__name__}.forward needs {', '.join(missing)}, which this data does not give; "
+            f"it gives {', '.join(sorted(extras)) or 'nothing besides x'}."
         )
     result = model(x, **{name: extras[name] for name in named if name in extras})
     if not isinstance(result, Tensor):
@@ -56,7 +56,7 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, for dropout and batch statistics; every module's own mode after it."""
+    """Evaluation mode (dropout, batch statistics) inside the block; every module's own mode after it."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

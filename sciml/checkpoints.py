@@ -1,9 +1,9 @@
 """Training state on disk: safetensors plus JSON, never a pickle, never half a file.
 
-A checkpoint is one safetensors file whose metadata hold the structure of the state as JSON; `index.json` beside
-it names the files with their SHA-256.  The order of a save is: write the file under a temporary name, sync,
-rename, then the index in the same way, then remove what the index no longer names.  After a stop between any
-two of these steps the index still names whole files.
+A checkpoint is one safetensors file whose metadata hold the structure of the state as JSON; `index.json`
+beside it names the files with their SHA-256.  The order of a save is: write the file under a temporary name,
+sync, rename, then the index in the same way, then remove what the index no longer names.  After a stop
+between any two of these steps the index still names whole files.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def flatten(value: Any, tensors: dict[str, Tensor], path: str = "state") -> Any:
         pairs = [[key, flatten(item, tensors, f"{path}.{key}")] for key, item in value.items()]
         return {"pairs": pairs}
     raise CheckpointError(
-        f"checkpoint: {path} is a {type(value).__name__}; a state may hold numbers, text, tensors, lists, tuples "
-        "and dictionaries. Return those from state_dict()."
+        f"checkpoint: {path} is a {type(value).__name__}; a state may hold numbers, text, tensors, lists, "
+        "tuples and dictionaries. Return those from state_dict()."
     )
 
 
@@ -133,8 +133,8 @@ class Checkpoints:
             logger.warning("checkpoint %s is damaged or missing; using the one before it", path)
         if entries:
             raise CheckpointError(
-                f"every checkpoint in {self.folder} is damaged (SHA-256 differs from index.json); start anew with "
-                "force=True, or restore the folder from a copy."
+                f"every checkpoint in {self.folder} is damaged (SHA-256 differs from index.json); start anew "
+                "with force=True, or restore the folder from a copy."
             )
         return None
 

@@ -62,8 +62,8 @@ def describe(value: Any) -> Any:
     """JSON-able data that says how to make ``value`` again.
 
     Numbers, text, None and lists stand for themselves.  A describable object becomes ``{"class": path,
-    "arguments": {...}}``, a `functools.partial` ``{"partial": path, "arguments": {...}}``, a class or function
-    ``{"name": path}``.  An object of a class that is not describable (a user's own module) becomes
+    "arguments": {...}}``, a `functools.partial` ``{"partial": path, "arguments": {...}}``, a class or a
+    function ``{"name": path}``.  An object of a class that is not describable (a user's own module) becomes
     ``{"class": path, "arguments": None}``: enough to name it, not to build it.
 
     Raises
@@ -188,9 +188,9 @@ def _find(path: str) -> Any:
         if _acceptable(found, module):
             return found
     raise ConfigError(
-        f"build: {path!r} may not be made from a file. Allowed are describable classes of sciml, torch.optim, "
-        f"activations of torch.nn ({', '.join(sorted(_TORCH_NN))}) and installed entry points; make anything "
-        "else yourself and pass it, as in Surrogate.load(folder, model=mine)."
+        f"build: {path!r} may not be made from a file. Allowed are describable classes of sciml, "
+        f"torch.optim, activations of torch.nn ({', '.join(sorted(_TORCH_NN))}) and installed entry points; "
+        "make anything else yourself and pass it, as in Surrogate.load(folder, model=mine)."
     )
 
 

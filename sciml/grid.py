@@ -75,12 +75,13 @@ class Axis:
     def coordinates(self) -> Float:
         """The points, (size,), float64, in ``units``."""
         offset = 0.5 if self.location == "cell" else 0.0
-        return self.lower + (np.arange(self.size) + offset) * self.spacing
+        points: Float = self.lower + (np.arange(self.size, dtype=np.float64) + offset) * self.spacing
+        return points
 
     @property
     def weights(self) -> Float:
         """Quadrature weights, (size,): trapezoid at bounded nodes, midpoint otherwise.  They sum to the length."""
-        weights = np.full(self.size, self.spacing)
+        weights = np.full(self.size, self.spacing, dtype=np.float64)
         if self.location == "node" and not self.periodic:
             weights[[0, -1]] *= 0.5
         return weights
@@ -111,10 +112,16 @@ class Axis:
         """
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 1 or values.size < 2:
-            raise DataError(f"axis {name!r}: needs a vector of at least two points, got shape {values.shape}.")
+            raise DataError(
+                f"axis {name!r}: needs a vector of at least two points, got shape {values.shape}."
+            )
         steps = np.diff(values)
         spacing = float((values[-1] - values[0]) / (values.size - 1))
-        if not np.all(np.isfinite(values)) or spacing <= 0 or np.max(np.abs(steps - spacing)) > 1e-5 * spacing:
+        if (
+            not np.all(np.isfinite(values))
+            or spacing <= 0
+            or np.max(np.abs(steps - spacing)) > 1e-5 * spacing
+        ):
             raise DataError(
                 f"axis {name!r}: points must increase with one spacing, got steps from {steps.min():g} "
                 f"to {steps.max():g}. Non-uniform points belong to a point cloud, not to a Grid."

@@ -57,10 +57,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        move = {"device": torch.device(device), "non_blocking": True}
         return Batch(
-            {name: tensor.to(**move) for name, tensor in self.tensors.items()},
-            {name: tensor.to(**move) for name, tensor in self.shared.items()},
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()},
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.shared.items()},
             tuple(part.to(device) for part in self.parts),
         )
 
@@ -101,7 +100,7 @@ class Objective(ABC):
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
         """The loss terms on ``batch``: pure, called as often as a line search likes."""
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module) -> None:  # noqa: B027 - a default, not an omission
         """Raise, in one sentence, whatever would go wrong; called before the first step."""
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -122,7 +121,7 @@ class Objective(ABC):
         """Everything besides parameters that a resumed run needs: points, weights, causal state."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - likewise
         """The inverse of `state_dict`."""
 
     def __add__(self, other: Objective) -> Objective:
@@ -142,7 +141,7 @@ class Sum(Objective):
         for factor, part in parts:
             inner = part.parts if isinstance(part, Sum) else ((1.0, part),)
             flat += [(factor * f, p) for f, p in inner]
-        self.parts = tuple(flat)
+        self.parts: tuple[tuple[float, Objective], ...] = tuple(flat)
 
     def description(self) -> dict[str, Any]:
         """For `describe`."""

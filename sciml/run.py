@@ -90,8 +90,8 @@ class RunFolder:
             holder = lock.read().strip() or "unknown"
             lock.close()
             raise RunLockedError(
-                f"{self.path} is in use by another process ({holder}). Wait for it, stop it, or choose another "
-                "output folder."
+                f"{self.path} is in use by another process ({holder}). Wait for it, stop it, or choose "
+                "another output folder."
             ) from error
         lock.truncate(0)
         lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
@@ -141,8 +141,8 @@ class RunFolder:
         if changed:
             shown = "; ".join(f"{key}: {_short(old)} there, {_short(new)} now" for key, old, new in changed)
             raise ConfigError(
-                f"{self.path} holds a run with other settings ({shown}). Choose another output folder, or start "
-                "anew there with force=True (--force)."
+                f"{self.path} holds a run with other settings ({shown}). Choose another output folder, or "
+                "start anew there with force=True (--force)."
             )
         return record
 
@@ -199,8 +199,8 @@ class Run:
     """What a training leaves behind.
 
     ``model`` is the one to use: its moving average when there was one, the best when training stopped early.
-    ``history`` holds a row for each step: step, loss, each term, learning rate, seconds, and metrics where it was
-    validated.
+    ``history`` holds a row for each step: step, loss, each term, learning rate, seconds, and the validation
+    where there was one.
     """
 
     model: nn.Module
@@ -224,6 +224,7 @@ class Run:
         surrogate = self.objective.surrogate(self.model)
         if surrogate is None:
             raise ConfigError(
-                f"Run.surrogate: {type(self.objective).__name__} has no named inputs and outputs; use run.model."
+                f"Run.surrogate: {type(self.objective).__name__} has no named inputs and outputs; use "
+                "run.model."
             )
         return surrogate

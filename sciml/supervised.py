@@ -71,8 +71,8 @@ class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 class Supervised(Objective):
     """Minimize the mean of ``loss(model(inputs), outputs)`` over the samples of a dataset.
 
-    Inputs and outputs are named fields, concatenated along the channel axis: (batch, channel, *space).  Both are
-    normalized per channel with statistics of the training split, whichever split ``dataset`` is.
+    Inputs and outputs are named fields, concatenated along the channel axis: (batch, channel, *space).  Both
+    are normalized per channel with statistics of the training split, whichever split ``dataset`` is.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Supervised(Objective):
     loss : callable
         (prediction, target) to values per sample, such as the functions of `sciml.metrics`.
     space : "physical" or "encoded"
-        Whether the loss compares physical values (the usual definition of a relative error) or normalized ones.
+        Whether the loss compares physical values, which a relative error is meant for, or normalized ones.
     batch_size : int
         Samples per optimizer step.
     workers : int
@@ -180,10 +180,11 @@ class Supervised(Objective):
         return {"+".join(self.outputs): Term(values)}
 
     def check(self, model: nn.Module) -> None:
-        """Everything that can be known before the first step: finite data, fitting shapes, admissible grid."""
+        """What can be known before the first step: finite data, fitting shapes, an admissible grid."""
         self.dataset.scan([*self.inputs, *self.outputs])
-        if hasattr(model, "check_grid"):
-            model.check_grid(self.dataset.grid.shape)
+        check_grid = getattr(model, "check_grid", None)
+        if callable(check_grid):
+            check_grid(self.dataset.grid.shape)
         x, y = (self.dataset.tensor(names, [0]) for names in (self.inputs, self.outputs))
         first = next(model.parameters(), x)
         try:
@@ -199,9 +200,9 @@ class Supervised(Objective):
             ) from error
         if prediction.shape != y.shape:
             raise ShapeError(
-                f"Supervised: the model maps {self.inputs}, shape {tuple(x.shape)}, to {tuple(prediction.shape)}, "
-                f"but {self.outputs} have shape {tuple(y.shape)} (batch, channel, *space). Set its in_channels to "
-                f"{x.shape[1]} and its out_channels to {y.shape[1]}."
+                f"Supervised: the model maps {self.inputs}, shape {tuple(x.shape)}, to "
+                f"{tuple(prediction.shape)}, but {self.outputs} have shape {tuple(y.shape)} (batch, channel, "
+                f"*space). Set its in_channels to {x.shape[1]} and its out_channels to {y.shape[1]}."
             )
 
     # Judging and using.

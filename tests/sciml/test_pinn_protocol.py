@@ -18,7 +18,7 @@ from sciml.trainer import Phase, Trainer
 
 
 class InversePoisson(Objective):
-    """-k u'' = pi^2 sin(pi x) on (0, 1), u = 0 at the ends, u(1/2) = 1/2 measured: so u = sin(pi x)/2 and k = 2."""
+    """-k u'' = pi^2 sin(pi x), u(0) = u(1) = 0, u(1/2) = 1/2 measured: u = sin(pi x)/2 and k = 2."""
 
     def __init__(self) -> None:
         self.k = nn.Parameter(torch.ones((), dtype=torch.float64))
@@ -93,8 +93,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_it_finds_coefficient_and_solution(unbroken: Run) -> None:
     x = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
     error = x * (1 - x) * unbroken.model(x) - torch.sin(math.pi * x) / 2
-    # Adam alone ends at a loss of 2; the L-BFGS phase brings it to 8e-7 and the errors to 9e-6 and 1.1e-4. The
-    # bounds are ten times that, since another processor rounds differently along the way.
+    # Adam alone ends at a loss of 2; the L-BFGS phase brings it to 8e-7 and the errors to 9e-6 and 1.1e-4.
+    # The bounds are ten times that, since another processor rounds differently along the way.
     assert error.abs().max() < 1e-4
     assert abs(unbroken.objective.k.item() - 2) < 1e-3  # type: ignore[attr-defined]
 

@@ -247,7 +247,10 @@ def test_folder_held_by_a_live_process_is_refused(tmp_path: Path) -> None:
 
 
 def test_lock_of_a_killed_process_does_not_stay(tmp_path: Path) -> None:
-    code = "import sys, time; from sciml.run import RunFolder; f = RunFolder(sys.argv[1]); f.acquire(); print(1, flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from sciml.run import RunFolder; folder = RunFolder(sys.argv[1]);"
+        "folder.acquire(); print(1, flush=True); time.sleep(60)"
+    )
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=root

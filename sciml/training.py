@@ -1,0 +1,325 @@
+"""The one training loop, its state, and how it is saved and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.calling import evaluating
+from sciml.checkpoints import to_device
+from sciml.description import describe
+from sciml.errors import CheckpointError, ConfigError, DivergedError
+from sciml.objective import Batch, Objective, total
+from sciml.run import FORMAT, Run, RunFolder, versions
+from sciml.signals import Interrupted, StopSignals
+
+if TYPE_CHECKING:
+    from sciml.trainer import EarlyStop, Trainer
+
+Validation = Objective | Callable[[nn.Module], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished optimizer step, as the loop reports it."""
+
+    number: int
+    total: int
+    loss: float
+    row: dict[str, Any]
+
+
+@dataclass
+class Training:
+    """One training in progress; made by `Trainer.iterate`."""
+
+    trainer: Trainer
+    model: nn.Module
+    objective: Objective
+    validation: Validation | None
+    every: int
+    stop: EarlyStop | None
+    folder: RunFolder | None
+    force: bool
+    step: int = 0
+    finished: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._seconds = 0.0
+        self._terms: dict[str, float] = {}
+        self._best = math.inf
+        self._bad = 0
+        self._best_weights: dict[str, Tensor] | None = None
+        self._average: torch.optim.swa_utils.AveragedModel | None = None
+        if self.trainer.ema is not None:
+            average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.trainer.ema)  # type: ignore[no-untyped-call]
+            self._average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average)
+        self._enter_phase(0)
+
+    # The loop.
+
+    def __iter__(self) -> Iterator[Step]:
+        with contextlib.ExitStack() as stack:
+            if self.folder is None:
+                signals = None
+                self.objective.check(self.model)
+            else:
+                signals = self._open(self.folder, stack)
+            while not self.finished:
+                yield self._advance()
+                if signals is not None and signals.code is not None:
+                    self._save()
+                    raise Interrupted(signals.code)
+
+    def _advance(self) -> Step:
+        started = time.perf_counter()
+        if (phase := self._phase_at(self.step)) != self._phase:
+            self._enter_phase(phase)
+        streams, trainer = self.trainer.streams, self.trainer
+        self.model.train()
+        with streams.of("model").applied(self.step):  # dropout and the like draw from the global state
+            batch = self.objective.draw(self.step, self.model, streams).to(self._device)
+            loss = self._optimize(batch)
+        rate = self._optimizer.param_groups[0]["lr"]
+        if self._schedule is not None:
+            self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        self.step += 1
+        if not math.isfinite(loss):
+            raise self._diverged(loss)
+        self._seconds += time.perf_counter() - started
+        row: dict[str, Any] = {"step": self.step, "loss": loss, **self._terms, "lr": float(rate)}
+        self.finished = self.step == trainer.steps
+        due = self.finished or self.step % self.every == 0
+        if due and self.validation is not None:
+            row["validation"] = self._validate()
+        row["seconds"] = round(self._seconds, 3)
+        self.history.append(row)
+        if self.folder is not None:
+            self.folder.append(row)
+        if self.finished:
+            self._finish()
+        elif due and self.folder is not None:
+            self._save()
+        return Step(self.step, trainer.steps, loss, row)
+
+    def _optimize(self, batch: Batch) -> float:
+        """One step of the optimizer; it may evaluate the closure several times on the same batch."""
+        count = self.trainer.accumulate
+        parts = list(batch.split(count)) if count > 1 else [batch]
+        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16")
+
+        def closure() -> float:
+            self._optimizer.zero_grad(set_to_none=True)
+            losses: dict[str, float] = {}
+            summed = 0.0
+            for part in parts:
+                with autocast:
+                    terms = self.objective.terms(self.model, part)
+                    loss = total(terms) / count
+                loss.backward()  # type: ignore[no-untyped-call]
+                summed += float(loss.detach())
+                for name, term in terms.items():
+                    losses[name] = losses.get(name, 0.0) + float(term.mean().detach()) / count
+            if self.trainer.clip is not None:
+                torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip)
+            if not self._terms:  # the values at the start of the step, before a line search moves on
+                self._terms = losses if len(losses) > 1 else {"": 0.0}
+            return summed
+
+        self._terms = {}
+        loss = float(self._optimizer.step(closure))
+        self._terms.pop("", None)
+        return loss
+
+    def _validate(self) -> dict[str, float]:
+        assert self.validation is not None
+        model = self._judged
+        with evaluating(model):
+            if isinstance(self.validation, Objective):
+                scores = self.validation.evaluate(model, self.trainer.streams)
+            else:
+                scores = self.validation(model)
+        if self.stop is not None:
+            self._watch(scores)
+        return scores
+
+    def _watch(self, scores: dict[str, float]) -> None:
+        assert self.stop is not None
+        if self.stop.metric not in scores:
+            raise ConfigError(
+                f"EarlyStop: the validation has no metric {self.stop.metric!r}; it has {', '.join(scores)}."
+            )
+        score = scores[self.stop.metric]
+        if score < self._best:
+            self._best, self._bad = score, 0
+            self._best_weights = deepcopy(self._judged.state_dict())
+        else:
+            self._bad += 1
+        self.finished = self.finished or self._bad >= self.stop.patience
+
+    # State.
+
+    @property
+    def run(self) -> Run:
+        """The run so far."""
+        folder = self.folder.path if self.folder is not None else None
+        return Run(self._judged, self.objective, self.history, folder)
+
+    @property
+    def _judged(self) -> nn.Module:
+        return self._average.module if self._average is not None else self.model
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._parameters)).device
+
+    def _phase_at(self, step: int) -> int:
+        ends = accumulate(phase.steps for phase in self.trainer.phases)
+        return next(index for index, end in enumerate(ends) if step < end)
+
+    def _enter_phase(self, index: int) -> None:
+        phase = self.trainer.phases[index]
+        own = list(self.objective.parameters())
+        self._parameters = [p for p in [*self.model.parameters(), *own] if p.requires_grad]
+        if not self._parameters:
+            raise ConfigError("Trainer: model and objective have no trainable parameters.")
+        self._phase = index
+        self._optimizer = phase.optimizer(self._parameters)
+        self._schedule = phase.schedule(self._optimizer) if phase.schedule is not None else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs to arrive at the same bits."""
+        return {
+            "step": self.step,
+            "finished": self.finished,
+            "phase": self._phase,
+            "seconds": self._seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "objective": self.objective.state_dict(),
+            "parameters": [p.detach() for p in self.objective.parameters()],
+            "early_stop": {"best": self._best, "bad": self._bad, "weights": self._best_weights},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the training where ``state`` left it.
+
+        Raises
+        ------
+        CheckpointError
+            If the state is that of another model or optimizer.
+        """
+        device = self._device
+        try:
+            self.objective.load_state_dict(to_device(state["objective"], device))
+            self.model.load_state_dict(state["model"])
+            with torch.no_grad():
+                for parameter, saved in zip(self.objective.parameters(), state["parameters"], strict=True):
+                    parameter.copy_(saved)
+            self._enter_phase(state["phase"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._schedule is not None:
+                self._schedule.load_state_dict(state["schedule"])
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the checkpoint does not fit this model and optimizer: {error}") from error
+        self.step, self.finished, self._seconds = state["step"], state["finished"], state["seconds"]
+        stop = state["early_stop"]
+        self._best, self._bad, self._best_weights = stop["best"], stop["bad"], stop["weights"]
+
+    # Files.
+
+    def _settings(self) -> dict[str, Any]:
+        validation: Any = self.validation
+        if validation is not None and not isinstance(validation, Objective):
+            validation = type(validation).__name__  # any callable may judge, a lambda too
+        return {
+            "trainer": describe(self.trainer),
+            "model": describe(self.model),
+            "objective": describe(self.objective),
+            "validation": describe(validation),
+            "every": self.every,
+            "stop": describe(self.stop),
+        }
+
+    def _open(self, folder: RunFolder, stack: contextlib.ExitStack) -> StopSignals:
+        """Lock the folder, compare settings, resume or begin; lock and signal handlers go with ``stack``."""
+        settings = self._settings()
+        stack.callback(folder.release)
+        folder.acquire()
+        if self.force:
+            folder.clear()
+        record = folder.agree(settings)
+        found = folder.checkpoints.load()
+        if found is None:
+            self.objective.check(self.model)
+        if record is None:
+            record = {"format": FORMAT, "status": "running", "settings": settings, "versions": versions()}
+            folder.write(record)
+        elif record["versions"]["threads"] != torch.get_num_threads():
+            warnings.warn(
+                f"{folder.path} was begun with {record['versions']['threads']} threads and goes on with "
+                f"{torch.get_num_threads()}: sums round differently, so the bits will not be those of an "
+                "unbroken run.",
+                stacklevel=2,
+            )
+        if found is None:
+            self._save()  # the initial weights are the caller's, who may not make the same ones again
+        else:
+            self.load_state_dict(found[1])
+        self.history = folder.rewind(self.step)
+        if self.finished:
+            self._complete(folder, record)
+        return stack.enter_context(StopSignals())
+
+    def _save(self) -> None:
+        if self.folder is not None:
+            self.folder.checkpoints.save(self.step, self.state_dict())
+
+    def _finish(self) -> None:
+        if self._best_weights is not None:
+            self._judged.load_state_dict(self._best_weights)
+        self._save()
+        if self.folder is not None:
+            record = self.folder.read()
+            assert record is not None
+            self._complete(self.folder, record)
+
+    def _complete(self, folder: RunFolder, record: dict[str, Any]) -> None:
+        """The last files of a run; repeated if the process died between the final checkpoint and them."""
+        if record["status"] == "finished":
+            return
+        surrogate = self.objective.surrogate(self._judged)
+        if surrogate is not None:
+            surrogate.save(folder.path / "surrogate")
+        folder.write({**record, "status": "finished", "result": self.history[-1]})
+
+    def _diverged(self, loss: float) -> DivergedError:
+        last = (
+            f"the last finite loss was {self.history[-1]['loss']:.4g}"
+            if self.history
+            else "it is the first step"
+        )
+        saved = ""
+        if self.folder is not None and (entries := self.folder.checkpoints.entries()):
+            saved = f" The checkpoint of step {entries[-1]['step']} in {self.folder.path} is intact."
+        return DivergedError(
+            f"Trainer: the loss is {loss} at step {self.step}; {last}. Lower the learning rate, or clip "
+            f"gradients with clip=1.0.{saved}"
+        )
