@@ -80,7 +80,7 @@ class Axis:
 
     @property
     def weights(self) -> Float:
-        """Quadrature weights, (size,): trapezoid at bounded nodes, midpoint otherwise.  They sum to the length."""
+        """Quadrature weights, (size,), that sum to the length: trapezoid at bounded nodes, else midpoint."""
         weights = np.full(self.size, self.spacing, dtype=np.float64)
         if self.location == "node" and not self.periodic:
             weights[[0, -1]] *= 0.5
@@ -213,7 +213,7 @@ class Grid:
         return np.stack(np.meshgrid(*(axis.coordinates for axis in self.axes), indexing="ij"))
 
     def unit_coordinates(self) -> Float:
-        """Coordinates with the domain scaled to the unit box, (rank, *shape), float64: what operators receive."""
+        """Coordinates in a domain scaled to the unit box, (rank, *shape), float64: operators receive them."""
         scaled = [(axis.coordinates - axis.lower) / (axis.upper - axis.lower) for axis in self.axes]
         return np.stack(np.meshgrid(*scaled, indexing="ij"))
 

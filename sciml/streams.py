@@ -37,7 +37,7 @@ class Stream:
 
         For code that draws from the global state: initialization of modules, dropout.
         """
-        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.seed(step))
             yield

@@ -63,7 +63,7 @@ class Training:
         self._best_weights: dict[str, Tensor] | None = None
         self._average: torch.optim.swa_utils.AveragedModel | None = None
         if self.trainer.ema is not None:
-            average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.trainer.ema)  # type: ignore[no-untyped-call]
+            average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.trainer.ema)
             self._average = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average)
         self._enter_phase(0)
 
@@ -129,7 +129,7 @@ class Training:
                 with autocast:
                     terms = self.objective.terms(self.model, part)
                     loss = total(terms) / count
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 summed += float(loss.detach())
                 for name, term in terms.items():
                     losses[name] = losses.get(name, 0.0) + float(term.mean().detach()) / count
