@@ -1,5 +1,10 @@
-"""Generators of data sets (each a real classical solver) and readers of foreign formats."""
+"""Generators of data sets (each a real classical solver) and readers of foreign formats.
+
+``__all__`` lists the generators; their contract is tested for every one of them.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from sciml.datasets.darcy import Darcy
+
+__all__ = ["Darcy"]

@@ -75,7 +75,7 @@ class EllipticSolver:
         self._order = sorted(range(grid.rank), key=lambda i: -grid.shape[i])
         shape = [grid.shape[i] for i in self._order]
         self._strides = {axis: math.prod(shape[at + 1 :]) for at, axis in enumerate(self._order)}
-        self._volume = math.prod(axis.spacing for axis in grid.axes)
+        self.volume = math.prod(axis.spacing for axis in grid.axes)
 
     def solve(self, coefficient: ArrayLike, source: ArrayLike = 1.0, walls: Walls | None = None) -> Float:
         """Cell values of u, (n, *shape), float64.
@@ -96,7 +96,7 @@ class EllipticSolver:
         """
         values = self._checked(coefficient)
         faces = self.transmissibilities(values)
-        load = np.broadcast_to(np.asarray(source, dtype=np.float64), values.shape) * self._volume
+        load = np.broadcast_to(np.asarray(source, dtype=np.float64), values.shape) * self.volume
         return self.solve_network(faces, load, walls)
 
     def transmissibilities(self, coefficient: ArrayLike) -> list[Float]:
@@ -109,7 +109,7 @@ class EllipticSolver:
             series[:, 0] = resistance[:, 0]
             np.add(resistance[:, :-1], resistance[:, 1:], out=series[:, 1:-1])
             series[:, -1] = resistance[:, -1]
-            result.append(np.moveaxis(self._volume / axis.spacing**2 / series, 1, i + 1))
+            result.append(np.moveaxis(self.volume / axis.spacing**2 / series, 1, i + 1))
         return result
 
     def solve_network(self, faces: Sequence[Float], load: Float, walls: Walls | None = None) -> Float:
