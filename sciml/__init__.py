@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sciml import metrics as metrics
     from sciml import plots as plots
-    from sciml.dataset import Dataset, Field, open_dataset, write_dataset
+    from sciml.dataset import Dataset, open_dataset, write_dataset
     from sciml.description import build, describe
     from sciml.errors import CheckpointError, ConfigError, DataError, DivergedError, ShapeError
     from sciml.grid import Axis, Grid
     from sciml.normalization import Normalization
     from sciml.objective import Batch, Objective, Term
     from sciml.run import Run
+    from sciml.schema import Field
     from sciml.streams import Streams
     from sciml.supervised import Supervised
     from sciml.surrogate import Surrogate
@@ -66,7 +67,7 @@ _DEFINED_IN = {
     "Grid": "grid",
     "Axis": "grid",
     "Dataset": "dataset",
-    "Field": "dataset",
+    "Field": "schema",
     "open_dataset": "dataset",
     "write_dataset": "dataset",
     "Normalization": "normalization",

@@ -23,7 +23,7 @@ TIMED = "import time; start = time.perf_counter(); {imports}; print(time.perf_co
 def seconds(imports: str, *, folder: str) -> float:
     """Wall time of the import statements in a fresh process that starts in `folder`."""
     command = [sys.executable, "-c", TIMED.format(imports=imports)]
-    return float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def measure(runs: int) -> dict[str, float | int]:
