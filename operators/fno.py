@@ -112,8 +112,8 @@ class FNO(nn.Module):
         self.rank, self.in_channels, self.out_channels = rank, in_channels, out_channels
         self.modes: tuple[int, ...] = _per_axis("modes", modes, rank)
         self.padding: tuple[float, ...] = _per_axis("padding", padding, rank)
-        if any(m < 1 for m in self.modes):
-            raise ConfigError(f"FNO: modes must be at least 1 on every axis, got {self.modes}.")
+        if not all(isinstance(m, int) and m >= 1 for m in self.modes):
+            raise ConfigError(f"FNO: modes must be whole and at least 1 on every axis, got {self.modes}.")
         if any(not 0.0 <= fraction <= 1.0 for fraction in self.padding):
             raise ConfigError(f"FNO: padding is a fraction of the domain, 0 to 1, got {self.padding}.")
         self.coordinates = coordinates
@@ -200,8 +200,8 @@ class FNO(nn.Module):
             if 2 * m > size + count:
                 padded = f" ({size} and {count} of padding)" if count else ""
                 raise ShapeError(
-                    f"FNO: modes={m} on axis {axis} need at least {2 * m} grid points, got "
-                    f"{size + count}{padded}. Use modes of at most {(size + count) // 2} there, or a finer grid."
+                    f"FNO: modes={m} on axis {axis} need at least {2 * m} grid points, got {size + count}"
+                    f"{padded}. Use modes of at most {(size + count) // 2} there, or a finer grid."
                 )
 
     @staticmethod

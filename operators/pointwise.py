@@ -36,4 +36,5 @@ class Pointwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, *space) -> (batch, out_channels, *space)."""
         weight = self.weight.expand(x.shape[0], *self.weight.shape)
-        return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        y = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
+        return y.reshape(x.shape[0], self.weight.shape[0], *x.shape[2:])
