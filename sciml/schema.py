@@ -1,7 +1,7 @@
 """The vocabulary of a dataset file, schema 1.0: fields, statistics, provenance, dimensions, chunks, digest.
 
-Nothing here opens a file; `sciml.dataset_writer` and `sciml.dataset_file` do.  The format itself is described in
-``docs/dataset-format.md``.
+Nothing here opens a file; `sciml.dataset_writer` and `sciml.dataset_file` do.  The format itself is
+described in ``docs/dataset-format.md``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,19 @@ SCHEMA = "1.0"
 ROLES: tuple[str, ...] = ("input", "output", "state", "parameter", "coefficient", "mask", "static")
 SPLITS: tuple[str, ...] = ("train", "valid", "test")  # the position is the value stored in `split`
 KINDS = ("grid",)
-# The name that netCDF-4 gives to a dimension scale which is a dimension only, followed by its length in ten columns.
+# The NAME of a netCDF-4 dimension without values; its length follows in ten columns.
 DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable."
 # Attributes by which HDF5 and netCDF-4 tie variables to dimensions: structure, not content.
 STRUCTURE = frozenset(
-    {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties"}
+    {
+        "CLASS",
+        "NAME",
+        "DIMENSION_LIST",
+        "REFERENCE_LIST",
+        "_Netcdf4Dimid",
+        "_Netcdf4Coordinates",
+        "_NCProperties",
+    }
 )
 # What may differ between two files of equal content.
 NOT_CONTENT = frozenset({"date_created", "history", "sciml_digest", "sciml_complete"})
@@ -117,7 +125,8 @@ class Statistics:
     """Moments of a field over samples, time and space of the train split, per component.
 
     All arrays have shape (components,) and type float64; ``std`` is the population value (division by n).
-    ``mean_delta`` and ``std_delta`` are the moments of the difference of consecutive frames, for fields with time.
+    ``mean_delta`` and ``std_delta`` are the moments of the difference of consecutive frames, for fields with
+    time.
     """
 
     mean: Float
@@ -142,8 +151,8 @@ class Provenance:
     title, pde, equation : str
         For people; a machine name such as "darcy_2d"; the equation as text.
     boundary : mapping
-        Axis name to the pair of conditions at its lower and upper end, e.g. ``{"x": ("dirichlet", "neumann")}``.
-        Periodic axes are filled in.
+        Axis name to the pair of conditions at its lower and upper end, e.g. ``{"x": ("dirichlet",
+        "neumann")}``. Periodic axes are filled in.
     generator, solver : str
         Name, version and revision; method, order and tolerances.
     dtype_compute : str
@@ -151,8 +160,8 @@ class Provenance:
     seed : int, optional
         From which all samples follow.
     task : mapping, optional
-        ``{"kind": "map" | "rollout", "inputs": [...], "outputs": [...], "conditioning": [...]}``; by default read
-        off the roles.
+        ``{"kind": "map" | "rollout", "inputs": [...], "outputs": [...], "conditioning": [...]}``; by default
+        read off the roles.
     license, institution, creator, history : str
         The license as an SPDX identifier.
     date_created : str
@@ -196,9 +205,12 @@ class Provenance:
         for name, pair in self.boundary.items():
             if name not in grid.names or isinstance(pair, str) or len(pair) != 2:
                 raise DataError(
-                    f"Provenance: boundary maps an axis of {grid.names} to two conditions, got {name!r}: {pair!r}."
+                    f"Provenance: boundary maps an axis of {grid.names} to two conditions, "
+                    f"got {name!r}: {pair!r}."
                 )
-            if ("periodic" in pair) != grid.axis(name).periodic or (name in known and list(pair) != known[name]):
+            if ("periodic" in pair) != grid.axis(name).periodic or (
+                name in known and list(pair) != known[name]
+            ):
                 raise DataError(
                     f"Provenance: boundary says {list(pair)} for axis {name!r}, but the grid says "
                     f"periodic={grid.axis(name).periodic}. State it in the Axis as well."
@@ -222,7 +234,8 @@ def check_name(name: str, who: str) -> None:
     """Refuse a name that HDF5, netCDF or a file system would not take as it is."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DataError(
-            f"{who}: a name starts with a letter and has up to 64 letters, digits or underscores, got {name!r}."
+            f"{who}: a name starts with a letter and has up to 64 letters, digits or underscores, "
+            f"got {name!r}."
         )
 
 

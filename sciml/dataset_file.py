@@ -1,0 +1,302 @@
+"""The content of an open dataset file, validated: what `sciml.dataset.Dataset` is a view of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciml.errors import DataError, ShapeError
+from sciml.grid import Axis, Grid
+from sciml.hdf5 import (
+    check_tree,
+    check_variable,
+    dimension_numbers,
+    foreign,
+    is_dimension_only,
+    read_attributes,
+    refusing,
+    sha256_of,
+)
+from sciml.schema import (
+    BOOKKEEPING,
+    JSON_ATTRIBUTES,
+    KINDS,
+    SCHEMA,
+    SPLITS,
+    Field,
+    Statistics,
+    Variable,
+    content_digest,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything of a file but its fields' values.
+
+    ``small`` holds the values along one dimension (coordinates, split, seeds, parameters), already verified.
+    """
+
+    attributes: Mapping[str, Any]
+    digest: str
+    grid: Grid
+    fields: Mapping[str, Field]
+    parameters: tuple[str, ...]
+    variables: Mapping[str, Variable]
+    small: Mapping[str, NDArray[Any]]
+
+
+def read_layout(file: Any, path: Path) -> Layout:
+    """Validate an open file as far as that is cheap: structure, attributes, coordinates, numbers per sample.
+
+    Raises
+    ------
+    DataError
+        If it is not a sciml dataset of a known version and kind, incomplete, unsafe, contradictory or
+        damaged.
+    """
+    with refusing(path, "its structure"):
+        _check_header(file, path)
+        names = check_tree(file, path)
+        attributes = read_attributes(file, path, "the root")
+        variables = read_variables(file, path, [n for n in names if not is_dimension_only(file[n])])
+        stated, found = attributes.get("sciml_digest"), content_digest(attributes, list(variables.values()))
+        if stated != found:
+            raise DataError(
+                f"{path}: attributes or variables are not those that were written (sciml_digest is {stated}, "
+                f"the content gives {found}). The file was edited or is damaged: restore a copy, or write it "
+                "anew with write_dataset."
+            )
+        small = {}
+        for name, variable in variables.items():
+            if _is_small(variable):
+                _check_sha256(file[name], variable, path)
+                small[name] = file[name][()].astype(variable.dtype.newbyteorder("="))
+        return _interpret(attributes, variables, small, path)
+
+
+def _check_header(file: Any, path: Path) -> None:
+    """Version, completion and kind, in this order, since each decides how the next is understood."""
+    from h5py import h5a
+
+    if not h5a.exists(file.id, b"sciml_schema"):
+        raise DataError(foreign(path))
+    schema = _header_text(file, "sciml_schema")
+    if schema.split(".")[0] != SCHEMA.split(".")[0]:
+        raise DataError(
+            f"{path}: written in schema {schema!r}; this version of sciml reads {SCHEMA.split('.')[0]}.x. "
+            "Read it with the version of sciml that wrote it, or a newer one."
+        )
+    if not h5a.exists(file.id, b"sciml_complete") or dimension_numbers(file, "sciml_complete") != (1,):
+        raise DataError(
+            f"{path}: lacks the mark sciml_complete: its writer was interrupted. Generate it again."
+        )
+    kind = _header_text(file, "sciml_format")
+    if kind not in KINDS:
+        raise DataError(
+            f"{path}: holds data of the kind {kind!r}; this version of sciml reads {', '.join(KINDS)}. "
+            "A newer version may read it."
+        )
+
+
+def _header_text(file: Any, name: str) -> str:
+    value = file.attrs.get(name, "")
+    return (
+        value
+        if isinstance(value, str)
+        else bytes(value).decode()
+        if isinstance(value, bytes)
+        else repr(value)
+    )
+
+
+def read_variables(file: Any, path: Path, names: Sequence[str]) -> dict[str, Variable]:
+    """Check each variable and read its type, shape, dimensions and attributes, but no values."""
+    numbers: dict[int, str] = {}
+    for name in file:
+        for number in dimension_numbers(file[name], "_Netcdf4Dimid"):
+            numbers[number] = name
+    found: dict[str, Variable] = {}
+    for name in names:
+        dataset = file[name]
+        check_variable(dataset, path, name)
+        own = dimension_numbers(dataset, "_Netcdf4Coordinates")
+        dims = tuple(numbers.get(number, "?") for number in own)
+        sizes = tuple(file[dim].shape[0] for dim in dims if dim != "?")
+        if len(dims) != len(dataset.shape) or sizes != dataset.shape:
+            raise DataError(
+                f"{path}: {name} has shape {dataset.shape}, but its dimensions {dims} have the sizes {sizes}."
+            )
+        attributes = read_attributes(dataset, path, name)
+        found[name] = Variable(name, dataset.dtype, tuple(dataset.shape), dims, attributes)
+    return found
+
+
+def _is_small(variable: Variable) -> bool:
+    """Whether the values are read and verified at once: coordinates and numbers per sample, not fields."""
+    return _is_parameter(variable) or (len(variable.dims) == 1 and "sciml_role" not in variable.attributes)
+
+
+def _is_parameter(variable: Variable) -> bool:
+    return variable.attributes.get("sciml_role") == "parameter"
+
+
+def _check_sha256(dataset: Any, variable: Variable, path: Path) -> None:
+    with refusing(path, f"{variable.name!r}"):
+        found = sha256_of(dataset)
+    if variable.attributes.get("sha256") != found:
+        raise DataError(
+            f"{path}: the values of {variable.name!r} are not those that were written (sha256 "
+            f"{found[:12]}..., stated {str(variable.attributes.get('sha256'))[:12]}...). Restore a copy."
+        )
+
+
+def _interpret(
+    attributes: Mapping[str, Any],
+    variables: Mapping[str, Variable],
+    small: Mapping[str, NDArray[Any]],
+    path: Path,
+) -> Layout:
+    """The grid, the fields and the parameters that the variables describe."""
+    roles = {name: v for name, v in variables.items() if "sciml_role" in v.attributes}
+    listed = {name: v for name, v in roles.items() if not _is_parameter(v)}
+    if not listed:
+        raise DataError(f"{path}: has no field (no variable with sciml_role on a grid).")
+    decoded = {k: json.loads(v) if k in JSON_ATTRIBUTES else v for k, v in attributes.items()}
+    space = _space(next(iter(listed.values())).dims)
+    grid = _grid(space, decoded.get("domain"), variables, small, path)
+    for name in ("sample", "split"):
+        if name not in small or variables[name].dims != ("sample",):
+            raise DataError(f"{path}: has no variable {name!r} along the dimension sample.")
+    if not np.isin(small["split"], range(len(SPLITS))).all():
+        raise DataError(f"{path}: split has values other than 0 (train), 1 (valid) and 2 (test).")
+    for name in (n for n in (*BOOKKEEPING, *roles) if n in small and variables[n].dims != ("sample",)):
+        raise DataError(f"{path}: {name} must lie along the dimension sample, got {variables[name].dims}.")
+    fields = {name: _field(variable, space, path) for name, variable in listed.items()}
+    parameters = tuple(name for name in roles if name not in listed)
+    return Layout(decoded, str(attributes["sciml_digest"]), grid, fields, parameters, variables, small)
+
+
+def _space(dims: Sequence[str]) -> tuple[str, ...]:
+    return tuple(d for d in dims if d not in ("sample", "time") and not d.startswith("component"))
+
+
+def _grid(
+    names: Sequence[str],
+    domain: Any,
+    variables: Mapping[str, Variable],
+    small: Mapping[str, NDArray[Any]],
+    path: Path,
+) -> Grid:
+    axes = []
+    for name in names:
+        if name not in small or not isinstance(domain, dict) or name not in domain:
+            raise DataError(
+                f"{path}: the axis {name!r} has no coordinates or no entry in the attribute domain."
+            )
+        told = variables[name].attributes
+        try:
+            lower, upper = (float(v) for v in domain[name])
+            axis = Axis(
+                name,
+                lower,
+                upper,
+                small[name].size,
+                told["grid_location"],
+                bool(told["periodic"]),
+                told["units"],
+            )
+        except (ShapeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: the axis {name!r} is not described ({error}).") from error
+        # Both were computed by the same formula; the tolerance leaves room for another order of rounding.
+        if not np.allclose(small[name], axis.coordinates, rtol=0.0, atol=1e-9 * (upper - lower)):
+            raise DataError(
+                f"{path}: the coordinates of {name!r}, {small[name][0]:g} to {small[name][-1]:g}, are not "
+                f"the {axis.size} {axis.location} points of the domain [{lower:g}, {upper:g}]."
+            )
+        axes.append(axis)
+    return Grid(tuple(axes))
+
+
+def _field(variable: Variable, space: Sequence[str], path: Path) -> Field:
+    dims, told = variable.dims, variable.attributes
+    last = dims[-1].startswith("component")
+    sample, time = "sample" in dims, "time" in dims
+    order = (
+        *(("sample",) if sample else ()),
+        *(("time",) if time else ()),
+        *space,
+        *(dims[-1:] if last else ()),
+    )
+    if dims != order:
+        raise DataError(f"{path}: field {variable.name!r} has dimensions {dims}, expected the order {order}.")
+    title = str(told.get("long_name", ""))
+    return Field(
+        variable.name,
+        str(told["sciml_role"]),
+        units=str(told.get("units", "1")),
+        long_name="" if title == variable.name else title,
+        components=variable.shape[-1] if last else 1,
+        time=time,
+        sample=sample,
+        rank=int(told["sciml_rank"]),
+    )
+
+
+def verify_file(file: Any, layout: Layout, path: Path) -> None:
+    """Read every value and compare its SHA-256; compare HDF5's references to dimensions with the numbers.
+
+    Raises
+    ------
+    DataError
+    """
+    for name, variable in layout.variables.items():
+        dataset = file[name]
+        _check_sha256(dataset, variable, path)
+        if variable.dims != (name,):
+            with refusing(path, f"the dimensions of {name!r}"):
+                scales = tuple(dataset.dims[i][0].name.lstrip("/") for i in range(len(variable.dims)))
+            if scales != variable.dims:
+                raise DataError(f"{path}: {name!r} refers to the scales {scales}, expected {variable.dims}.")
+
+
+def stored_statistics(layout: Layout, name: str, path: Path) -> Statistics | None:
+    """The moments that the writer left in the attributes of a field, or None."""
+    told = layout.variables[name].attributes
+    if told.get("statistics_split") != "train":
+        return None
+    keys = ("mean", "std", "min", "max", "mean_delta", "std_delta")
+    found = {key: np.atleast_1d(np.asarray(told[key], np.float64)) for key in keys if key in told}
+    shape = (layout.fields[name].components,)
+    good = all(value.shape == shape and np.isfinite(value).all() for value in found.values())
+    if not good or not {"mean", "std", "min", "max"} <= set(found):
+        raise DataError(f"{path}: the stored statistics of {name!r} are incomplete or not finite.")
+    return Statistics(**found)
+
+
+def summary(layout: Layout, name: str, indices: NDArray[np.int64]) -> str:
+    """A few lines for people: splits, axes, fields, parameters."""
+    parts = layout.small["split"][indices]
+    counts = ", ".join(f"{int((parts == i).sum())} {split}" for i, split in enumerate(SPLITS) if i in parts)
+    lines = [f"<Dataset {name}: {len(indices)} samples ({counts})>"]
+    for axis in layout.grid.axes:
+        kind = f"{'periodic ' if axis.periodic else ''}{axis.location}s"
+        lines.append(f"  {axis.name:<12} {axis.size} {kind} on [{axis.lower:g}, {axis.upper:g}] {axis.units}")
+    if "time" in layout.small:
+        times = layout.small["time"]
+        lines.append(f"  {'time':<12} {times.size} frames from {times[0]:g} to {times[-1]:g}")
+    for item in layout.fields.values():
+        variable = layout.variables[item.name]
+        sizes = zip(variable.dims, variable.shape, strict=True)
+        shape = ", ".join(f"{dim} {size}" for dim, size in sizes if dim != "sample")
+        fixed = "" if item.sample else ", same for all samples"
+        lines.append(f"  {item.name:<12} {item.role} ({shape}) {variable.dtype.name} [{item.units}]{fixed}")
+    if layout.parameters:
+        lines.append(f"  parameters   {', '.join(layout.parameters)}")
+    return "\n".join(lines)

@@ -1,0 +1,173 @@
+"""Where a dataset's values come from: a file, through one handle per process, or memory."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sciml.dataset_file import Layout, read_layout
+from sciml.errors import DataError
+from sciml.hdf5 import check_beginning, identity, open_file, refusing, rows_per_block, runs
+from sciml.moments import moments
+from sciml.schema import Field, Statistics
+
+Rows = NDArray[np.int64]
+
+
+def to_memory_order(values: NDArray[Any], item: Field) -> NDArray[Any]:
+    """(sample, time, *space, component) of the file to (sample, time, component, *space)."""
+    if item.components == 1:
+        return values
+    return np.ascontiguousarray(np.moveaxis(values, -1, item.sample + item.time))
+
+
+class _Handle:
+    """One open file of one process; closed when nobody holds it any more."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.process = os.getpid()
+        self.variables: dict[str, Any] = {}
+        weakref.finalize(self, file.close)
+
+
+class FileSource:
+    """Reads rows from the file, through one handle per process.
+
+    A handle never crosses a process border: it is left out when pickled, and a forked process opens its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check_beginning(path)
+        self._identity = identity(path)
+        handle = _Handle(open_file(path))
+        self.layout = read_layout(handle.file, path)
+        self._handle: _Handle | None = handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+    def handle(self) -> _Handle:
+        """The handle of this process, opened when first needed."""
+        handle = self._handle
+        if handle is None or handle.process != os.getpid():
+            self._handle = None  # closes what a fork has inherited, before the same file is opened again
+            del handle
+            with refusing(self.path, "the file"):
+                now = identity(self.path)
+            handle = _Handle(open_file(self.path))
+            if now != self._identity:
+                digest = read_layout(handle.file, self.path).digest
+                if digest != self.layout.digest:
+                    raise DataError(
+                        f"{self.path}: was replaced since it was opened (digest {digest}, then "
+                        f"{self.layout.digest}). Open it again."
+                    )
+                self._identity = now
+            self._handle = handle
+        return handle
+
+    def read(self, name: str, rows: Rows) -> NDArray[Any]:
+        """The field at these positions along ``sample``, in memory order; all of a field without samples."""
+        item, variable = self.layout.fields[name], self.layout.variables[name]
+        with refusing(self.path, f"field {name!r}"):
+            handle = self.handle()
+            if name not in handle.variables:
+                handle.variables[name] = handle.file[name]
+            dataset = handle.variables[name]
+            native = variable.dtype.newbyteorder("=")
+            if not item.sample:
+                return to_memory_order(dataset[()].astype(native, copy=False), item)
+            # HDF5 reads increasing rows only, and fast only if contiguous: sort, read runs, undo the sorting.
+            unique, places = np.unique(rows, return_inverse=True)
+            values = np.empty((len(unique), *variable.shape[1:]), dtype=native)
+            for begin, end, start, stop in runs(unique):
+                dataset.read_direct(values, np.s_[start:stop], np.s_[begin:end])
+            if not np.array_equal(unique, rows):
+                values = values[places]
+        return to_memory_order(values, item)
+
+
+class MemorySource:
+    """Holds fields in memory, in memory order, for some positions along ``sample``."""
+
+    def __init__(self, layout: Layout, arrays: Mapping[str, NDArray[Any]], rows: Rows) -> None:
+        self.layout = layout
+        self.arrays = dict(arrays)
+        self._slot = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
+        self._slot[rows] = np.arange(len(rows))
+
+    def read(self, name: str, rows: Rows) -> NDArray[Any]:
+        """As `FileSource.read`; always a copy, so that a caller may change it in place."""
+        if name not in self.arrays:
+            raise DataError(f"in_memory: field {name!r} was not loaded, only {', '.join(self.arrays)}.")
+        if not self.layout.fields[name].sample:
+            return self.arrays[name].copy()
+        return self.arrays[name][self._slot[rows]]
+
+
+def _blocks(layout: Layout, item: Field, rows: Rows) -> Iterator[Rows]:
+    """``rows`` in pieces of about 16 MiB; a single one for a field that is the same for all samples."""
+    variable = layout.variables[item.name]
+    if not item.sample:
+        yield rows[:1]
+        return
+    step = rows_per_block(variable.shape, variable.dtype.itemsize)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def computed_statistics(source: FileSource | MemorySource, item: Field, rows: Rows) -> Statistics:
+    """The moments of a field over ``rows``, where the file does not state them."""
+    lead = item.sample + item.time
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        for piece in _blocks(source.layout, item, rows):
+            values = source.read(item.name, piece)
+            yield np.moveaxis(values if item.components > 1 else np.expand_dims(values, lead), lead, -1)
+
+    return moments(blocks, item.name, time_axis=int(item.sample) if item.time else None)
+
+
+def check_finite(source: FileSource | MemorySource, item: Field, rows: Rows, path: Path) -> None:
+    """Raise DataError at the first NaN or infinity of a field."""
+    for piece in _blocks(source.layout, item, rows):
+        values = source.read(item.name, piece)
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        where = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+        found = values[tuple(where)]
+        place = [f"sample {piece[where.pop(0)]}"] if item.sample else []
+        place += [f"frame {where.pop(0)}"] if item.time else []
+        place += [f"component {where.pop(0) if item.components > 1 else 0}"]
+        raise DataError(
+            f"{path}: field {item.name!r} is {found} at {', '.join(place)}, grid index {tuple(where)} of "
+            f"{source.layout.grid.names}. Leave that sample out (subset) or generate it again."
+        )
+
+
+def positions_of(indices: ArrayLike, size: int, what: str) -> Rows:
+    """Integers or truth values as positions 0 .. size - 1; negative ones count from the end."""
+    given = np.atleast_1d(np.asarray(indices))
+    if given.dtype.kind == "b" and given.shape == (size,):
+        return np.flatnonzero(given)
+    if given.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if given.dtype.kind not in "iu" or given.ndim != 1:
+        raise DataError(
+            f"{what}: expected integers, or {size} truth values, got {given.dtype} of shape {given.shape}."
+        )
+    positions = given.astype(np.int64)
+    positions = np.where(positions < 0, positions + size, positions)
+    if ((positions < 0) | (positions >= size)).any():
+        raise DataError(
+            f"{what}: there are {size} samples, got {given[(positions < 0) | (positions >= size)][0]}."
+        )
+    return positions
