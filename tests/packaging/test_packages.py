@@ -146,3 +146,12 @@ def test_link_script_makes_and_removes_links(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script), "--remove"], check=True, capture_output=True)
     assert not (tmp_path / "sciml" / "kernels").exists()
     assert (tmp_path / "kernels" / "__init__.py").is_file()
+
+
+def test_readme_and_ci_run_the_same_command() -> None:
+    """What a reader types is what a fresh machine runs, word for word."""
+    command = 'pip install -c constraints.txt ".[test]" && pytest'
+    script = ROOT / ".ci" / "run"
+    for file in (script, ROOT / "README.md"):
+        assert command in file.read_text(encoding="utf-8").splitlines(), f"{file.name} lacks {command}"
+    assert sys.platform == "win32" or script.stat().st_mode & 0o100, ".ci/run is not executable"
