@@ -1,0 +1,260 @@
+"""A surrogate on disk: ``weights.safetensors`` and ``card.json``, both under SHA-256, whole or absent.
+
+The card says in plain JSON what the model is, which fields it maps on which domain, and what it answers to
+one fixed input; a reader without sciml can use it too.  Nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.calling import evaluating
+from sciml.description import build, describe
+from sciml.errors import CheckpointError, ConfigError
+from sciml.files import dump_json, recover_folder, replace_folder_atomic, temporary_name
+from sciml.grid import Grid
+from sciml.labelled import Channel
+from sciml.normalization import Normalization
+
+if TYPE_CHECKING:
+    from sciml.surrogate import Surrogate
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+FORMAT, VERSION = "sciml.surrogate", 1
+_ANSWERS = 256  # values of the prediction that are kept for the check at load
+_CHECK_POINTS = 2**18  # larger grids are checked at a coarser resolution, if the model takes it
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a saved surrogate is made of."""
+
+    model: nn.Module
+    inputs: list[Channel]
+    outputs: list[Channel]
+    grid: Grid
+    input_normalization: Normalization
+    output_normalization: Normalization
+    answers: dict[str, Any]
+
+
+def write_card(surrogate: Surrogate, folder: Path) -> Path:
+    """See `Surrogate.save`."""
+    recover_folder(folder)
+    if folder.exists():
+        other = [] if not folder.is_dir() else sorted({p.name for p in folder.iterdir()} - {WEIGHTS, CARD})
+        if other or not folder.is_dir():
+            raise FileExistsError(
+                f"Surrogate.save: {folder} holds {', '.join(other[:3]) or 'a file'}, which is no part of a "
+                "surrogate and would be lost; choose another folder."
+            )
+    weights = serialize(surrogate)
+    text = dump_json(_card(surrogate, weights)) + "\n"
+    temporary = temporary_name(folder)
+    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier process with our number
+    temporary.mkdir(parents=True)
+    try:
+        (temporary / WEIGHTS).write_bytes(weights)
+        (temporary / CARD).write_text(text, encoding="utf-8")
+        replace_folder_atomic(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return folder
+
+
+def digest(surrogate: Surrogate) -> str:
+    """See `Surrogate.digest`."""
+    return f"sha256:{hashlib.sha256(serialize(surrogate)).hexdigest()}"
+
+
+def serialize(surrogate: Surrogate) -> bytes:
+    """The bytes of the weights file: equal tensors, equal bytes."""
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    for part in ("model", "input_normalization", "output_normalization"):
+        for name, value in getattr(surrogate, part).state_dict().items():
+            if not isinstance(value, Tensor):
+                raise ConfigError(
+                    f"Surrogate.save: the state {name!r} of {type(surrogate.model).__name__} is a "
+                    f"{type(value).__name__}; only tensors are saved, so register it as a buffer."
+                )
+            # A copy each: weights that share memory are stored twice, and shared again by the model's code.
+            tensors[f"{part}.{name}"] = value.detach().cpu().contiguous().clone()
+    return bytes(save(tensors))
+
+
+def _card(surrogate: Surrogate, weights: bytes) -> dict[str, Any]:
+    import sciml
+
+    card = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": describe(surrogate.model),
+        "inputs": [field.to_dict() for field in surrogate.inputs],
+        "outputs": [field.to_dict() for field in surrogate.outputs],
+        "grid": surrogate.grid.to_dict(),
+        "input_normalization": surrogate.input_normalization.to_dict(),
+        "output_normalization": surrogate.output_normalization.to_dict(),
+        "dtype": str(surrogate.dtype).removeprefix("torch."),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "answers": answers(surrogate),
+        "made_with": {"sciml": str(sciml.__version__), "torch": str(torch.__version__)},
+    }
+    return {**card, "card_sha256": _own_hash(card)}
+
+
+def _own_hash(card: dict[str, Any]) -> str:
+    """SHA-256 of everything in the card but this hash."""
+    content = {key: value for key, value in card.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_card(folder: Path, model: nn.Module | None) -> Parts:
+    """See `Surrogate.load`."""
+    recover_folder(folder)
+    card = _read_json(folder)
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"Surrogate.load: {folder / WEIGHTS} cannot be read: {error.strerror}."
+        ) from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != card["weights_sha256"]:
+        raise CheckpointError(
+            f"Surrogate.load: {folder / WEIGHTS} is damaged or belongs to another card: its SHA-256 is "
+            f"{found[:12]}..., the card says {card['weights_sha256'][:12]}.... Copy the folder again."
+        )
+    from safetensors.torch import load
+
+    tensors = load(weights)
+    if model is None:
+        model = _build(card["model"], folder)
+    if getattr(torch, card["dtype"]) != next(
+        (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
+    ):
+        model.to(getattr(torch, card["dtype"]))
+    _fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, folder)
+    model.eval()
+    return Parts(
+        model,
+        [Channel.from_dict(field) for field in card["inputs"]],
+        [Channel.from_dict(field) for field in card["outputs"]],
+        Grid.from_dict(card["grid"]),
+        Normalization.from_dict(card["input_normalization"]),
+        Normalization.from_dict(card["output_normalization"]),
+        card["answers"],
+    )
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(
+            f"Surrogate.load: {folder} is no saved surrogate, {CARD} cannot be read: {error.strerror}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"Surrogate.load: {path} is not valid JSON: {error}.") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise CheckpointError(f"Surrogate.load: {path} is not the card of a surrogate.")
+    if card.get("version") != VERSION:
+        raise CheckpointError(
+            f"Surrogate.load: {path} has format version {card.get('version')!r}, this sciml reads {VERSION}. "
+            "Install the sciml that the card names under made_with."
+        )
+    if card.get("card_sha256") != _own_hash(card):
+        raise CheckpointError(
+            f"Surrogate.load: {path} was changed after it was saved: its content does not have the SHA-256 "
+            "that it states. Copy the folder again."
+        )
+    return card
+
+
+def _build(description: Any, folder: Path) -> nn.Module:
+    """The model, freshly made; the caller's random numbers are as if nothing had happened."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = build(description)
+    except ConfigError as error:
+        raise CheckpointError(f"Surrogate.load: {folder}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise CheckpointError(
+            f"Surrogate.load: {folder}: the card describes a {type(model).__name__}, no model."
+        )
+    return model
+
+
+def _fill(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
+    """Load the state, refusing what does not fit before anything is changed."""
+    own = {
+        name: tuple(value.shape) for name, value in model.state_dict().items() if isinstance(value, Tensor)
+    }
+    saved = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(own.keys() | saved.keys()):
+        if own.get(name) != saved.get(name):
+            raise CheckpointError(
+                f"Surrogate.load: {folder} does not fit {type(model).__name__}: {name!r} has shape "
+                f"{saved.get(name, 'missing')} in the file and {own.get(name, 'missing')} in the model."
+            )
+    model.load_state_dict(state)
+
+
+def answers(surrogate: Surrogate) -> dict[str, Any]:
+    """The model's answer to one smooth input: the grid's shape and at most 256 normalized values."""
+    full = surrogate.grid.shape
+    small = tuple(min(n, 64 if len(full) < 3 else 32) for n in full)
+    if math.prod(full) > _CHECK_POINTS:
+        try:
+            return {"shape": list(small), "values": _answer(surrogate, small).tolist()}
+        except (RuntimeError, ValueError, IndexError):
+            pass  # a model of one resolution, or of a least one: ask it at that of training
+    return {"shape": list(full), "values": _answer(surrogate, full).tolist()}
+
+
+def _answer(surrogate: Surrogate, shape: tuple[int, ...]) -> Tensor:
+    """Normalized output for cos(2 pi c sum_i x_i + c) in channel c = 1, 2, ...; thinned, on the CPU."""
+    model = surrogate.model
+    on_cpu = surrogate if surrogate.device.type == "cpu" else copy.copy(surrogate)
+    if on_cpu is not surrogate:  # rounding differs between devices, and a folder is loaded on the CPU
+        on_cpu.model = copy.deepcopy(model).cpu()
+    points = torch.from_numpy(surrogate.grid.with_shape(shape).unit_coordinates()).sum(0)
+    number = torch.arange(1.0, surrogate.input_normalization.channels + 1, dtype=torch.float64)
+    number = number.reshape(-1, *(1 for _ in shape))
+    x = surrogate.input_normalization.decode(torch.cos(2 * math.pi * number * points + number)[None])
+    with torch.no_grad(), evaluating(on_cpu.model):
+        y = surrogate.output_normalization.encode(on_cpu.physical(x)).flatten()
+    return y[:: max(1, -(-len(y) // _ANSWERS))]
+
+
+def verify(surrogate: Surrogate, stored: dict[str, Any], folder: Path) -> None:
+    """Refuse a model that answers otherwise than when it was saved.
+
+    Up to 1e-5 of a standard deviation, or the rounding of a lower precision: another machine sums in another
+    order.
+    """
+    shape = tuple(int(n) for n in stored["shape"])
+    expected = torch.tensor(stored["values"], dtype=torch.float64)
+    found = _answer(surrogate, shape)
+    allowed = max(1e-5, 8 * torch.finfo(surrogate.dtype).eps) * max(1.0, float(expected.abs().max()))
+    difference = float((found - expected).abs().max()) if found.shape == expected.shape else math.inf
+    if not difference <= allowed:
+        raise CheckpointError(
+            f"Surrogate.load: {folder}: the {type(surrogate.model).__name__} made here answers otherwise "
+            f"than the saved one (difference {difference:.2g}, allowed {allowed:.2g}), although the weights "
+            "are intact. Its code has changed; install the sciml that the card names under made_with, or "
+            "pass model=."
+        )
