@@ -58,7 +58,7 @@ class Darcy:
         Level of g at which the material changes.
     modes : int
         Wave numbers of g per axis, whatever the resolution: the same seed gives the same medium on every
-        grid. 128 leave out 0.4 percent of the standard deviation of g.
+        grid. 128 leave out 0.7 percent of the standard deviation of g.
 
     Raises
     ------

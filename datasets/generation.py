@@ -100,6 +100,8 @@ def make(
     ------
     ConfigError
         If the counts are negative or there is no training sample.
+    FileNotFoundError
+        If the folder of the file does not exist.
     DataError
         If a sample fails four times, or float32 would round by more than the discretization error.
     """
@@ -108,6 +110,8 @@ def make(
     total = sum(counts)
     if min(counts) < 0 or counts[0] < 1:
         raise ConfigError(f"{problem.name}: needs train >= 1, valid >= 0 and test >= 0, got {counts}.")
+    if not Path(path).parent.is_dir():  # before the work, not after it
+        raise FileNotFoundError(f"{problem.name}: there is no folder {Path(path).parent}; create it first.")
     blocks = [range(i, min(i + _BLOCK, total)) for i in range(0, total, _BLOCK)]
     results: dict[int, Block] = {}
     finished = 0

@@ -95,9 +95,10 @@ def map_in_processes(
 
 
 def _start() -> subprocess.Popen[bytes]:
-    code = f"import sys; sys.path[:] = {sys.path!r}; from sciml.datasets.parallel import serve; serve()"
+    # As a script, so that a child loads what its function needs and not this whole package; -P keeps our
+    # folder off its path until the parent's path arrives.
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **_ONE_THREAD},
@@ -119,6 +120,7 @@ def _feed(
     """Give one child an argument at a time until none is left."""
     assert child.stdin is not None and child.stdout is not None
     try:
+        pickle.dump(sys.path, child.stdin)
         pickle.dump(function, child.stdin)
         while True:
             try:
@@ -145,11 +147,12 @@ def _feed(
 
 
 def serve() -> None:
-    """The child's side: read a function and arguments from stdin, write results to what was stdout."""
+    """The child's side: read path, function and arguments from stdin, write results to what was stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent cleans up
     source = sys.stdin.buffer
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with results
+    sys.path[:] = pickle.load(source)
     function = pickle.load(source)
     while True:
         try:
@@ -171,3 +174,7 @@ def _portable(problem: Exception) -> Exception:
         return problem
     except Exception:
         return RuntimeError(f"{type(problem).__name__}: {problem}")
+
+
+if __name__ == "__main__":
+    serve()
