@@ -95,7 +95,8 @@ class CoarseEllipticSolver:
 
     def _sum_blocks(self, values: Float) -> Float:
         blocks = [size for n in values.shape[1:] for size in (n // self.factor, self.factor)]
-        return values.reshape(len(values), *blocks).sum(axis=tuple(range(2, 2 * values.ndim - 1, 2)))
+        summed: Float = values.reshape(len(values), *blocks).sum(axis=tuple(range(2, 2 * values.ndim - 1, 2)))
+        return summed
 
     def _coarse_faces(self, a: Float) -> list[Float]:
         """Series along the axis, parallel across it."""

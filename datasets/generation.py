@@ -147,8 +147,8 @@ def make_block(problem: Problem, seed: int, indices: Sequence[int]) -> Block:
     status = np.zeros(len(seeds), dtype=np.int8)
     arrays = problem.sample(seeds.tolist())
     for attempt in range(1, _ATTEMPTS + 1):
-        bad = np.flatnonzero(~np.logical_and.reduce([_finite(array) for array in arrays]))
-        if bad.size == 0:
+        bad = _failed(arrays)
+        if not bad:
             break
         if attempt == _ATTEMPTS:
             raise DataError(
@@ -166,9 +166,10 @@ def make_block(problem: Problem, seed: int, indices: Sequence[int]) -> Block:
     return Block(tuple(arrays), seeds, status, error)
 
 
-def _finite(array: Float) -> NDArray[np.bool_]:
-    finite: NDArray[np.bool_] = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
-    return finite
+def _failed(arrays: Sequence[Float]) -> list[int]:
+    """Rows in which any array is not finite."""
+    finite = [np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in arrays]
+    return [int(j) for j in np.flatnonzero(~np.all(finite, axis=0))]
 
 
 def _as_float32(problem: Problem, arrays: Sequence[Float], error: Float) -> list[NDArray[np.float32]]:

@@ -160,7 +160,7 @@ def serve() -> None:
         except EOFError:
             return
         try:
-            answer = (function(argument), None, "")
+            answer: tuple[Any, Exception | None, str] = (function(argument), None, "")
         except Exception as problem:
             answer = (None, _portable(problem), traceback.format_exc())
         pickle.dump(answer, target)

@@ -154,7 +154,7 @@ class GaussianField:
             )
         step = 2 * math.pi if self.boundary == "periodic" else math.pi
         squares = [(step * self._waves() / (axis.upper - axis.lower)) ** 2 for axis in grid.axes]
-        eigenvalues: Float = reduce(np.add.outer, squares) + self.tau**2
+        eigenvalues = np.asarray(reduce(np.add.outer, squares) + self.tau**2, dtype=np.float64)
         origin = (0,) * grid.rank
         if self.zero_mean:
             eigenvalues[origin] = 1.0

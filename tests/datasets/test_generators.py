@@ -67,7 +67,7 @@ def test_stored_is_computed_and_rounded(generator, files):
     for item, array in zip(generator.fields, arrays, strict=True):
         stored = one.load(item.name)[:3]
         assert stored.dtype == np.float32
-        # This process may use other kernels of linear algebra than a worker: a few roundings on top of float32.
+        # Threads of this process may round otherwise than a worker: a little on top of float32.
         np.testing.assert_allclose(stored, array, rtol=1e-6)
 
 
