@@ -193,7 +193,7 @@ class Darcy:
         """The same equation solved on 1, 1/2, 1/4 and 1/8 of the cells per axis, as far as they are whole.
 
         The first reproduces the data (its error is the rounding of the stored numbers), and all are to be
-        judged with the ``discretization_error`` of the data in mind: about 0.5 percent at 64 x 64.
+        judged with the ``discretization_error`` of the data in mind: about 0.7 percent at 64 x 64.
         """
         return [
             DarcySolver(self.resolution // factor)
