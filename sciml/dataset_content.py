@@ -198,7 +198,7 @@ def _bookkeeping(name: str, given: ArrayLike, count: int) -> tuple[Variable, NDA
     raw = np.asarray(given)
     dtype = np.dtype(BOOKKEEPING[name])
     values = raw.astype(dtype)
-    if raw.shape != (count,) or not np.array_equal(values, raw):
+    if raw.shape != (count,) or not np.array_equal(values, raw, equal_nan=values.dtype.kind == "f"):
         raise DataError(
             f"write_dataset: {name} holds one {dtype.name} per sample, ({count},), "
             f"got {raw.dtype} {raw.shape}."
@@ -218,10 +218,9 @@ def _attribute(name: str, value: Any) -> Any:
         return value
     if isinstance(value, bool | int | np.integer):
         return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value)
     try:
-        return dump(value)
+        text = dump(value)
+        return float(value) if isinstance(value, float) else text
     except (TypeError, ValueError) as error:
         raise DataError(
             f"write_dataset: the attribute {name!r} must be text, a finite number, or lists and mappings of "
