@@ -7,6 +7,7 @@ schedules of torch, a closed list of torch.nn classes, and installed entry point
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -184,9 +185,10 @@ def _find(path: str) -> Any:
             if entry.value.replace(":", ".") == path:
                 return entry.load()
     if _allowed(module, name):
-        found = getattr(importlib.import_module(module), name, None)
-        if _acceptable(found, module):
-            return found
+        with contextlib.suppress(ModuleNotFoundError):
+            found = getattr(importlib.import_module(module), name, None)
+            if _acceptable(found, module):
+                return found
     raise ConfigError(
         f"build: {path!r} may not be made from a file. Allowed are describable classes of sciml, "
         f"torch.optim, activations of torch.nn ({', '.join(sorted(_TORCH_NN))}) and installed entry points; "

@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 import socket
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,11 @@ class RunFolder:
         lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
         lock.flush()
         self._lock = lock
+        _held.add(self)
+        for stale in self.path.rglob(
+            ".*.part"
+        ):  # of a writer that was killed; a live one would hold the lock
+            files._remove(stale)
 
     def release(self) -> None:
         """Close the metrics file and unlock."""
@@ -137,7 +143,8 @@ class RunFolder:
         record = self.read()
         if record is None:
             return None
-        changed = list(differences(record["settings"], json.loads(files.dump_json(settings))))
+        found = differences(record["settings"], json.loads(files.dump_json(settings)))
+        changed = [item for item in found if not item[0].endswith(".path")]  # data are known by their digest
         if changed:
             shown = "; ".join(f"{key}: {_short(old)} there, {_short(new)} now" for key, old, new in changed)
             raise ConfigError(
@@ -172,6 +179,21 @@ class RunFolder:
         text = "".join(files.dump_json(row, indent=None) + "\n" for row in rows)
         files.write_bytes_atomic(self.path / "metrics.jsonl", text.encode())
         return rows
+
+
+_held: weakref.WeakSet[RunFolder] = weakref.WeakSet()
+
+
+def _drop_inherited_locks() -> None:
+    """A forked child (a loader's worker) shares the lock's open file and would keep the folder locked for as
+    long as it outlives a killed parent; closing its copy leaves the parent's lock alone."""
+    for folder in _held:
+        if folder._lock is not None:
+            folder._lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited_locks)
 
 
 def _short(value: Any) -> str:
