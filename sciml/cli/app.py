@@ -1,0 +1,203 @@
+"""The commands and their options.  Each function only hands over to the module that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from sciml.cli.options import Json, ModelOptions, RunOptions, SampleOptions, Settings, TrainingOptions
+
+
+def _version() -> str:
+    import sciml
+
+    return sciml.__version__
+
+
+app = App(
+    name="sciml",
+    help="Scientific machine learning: train surrogates of simulations and compare them with solvers.",
+    help_epilogue="Example:\n\n  sciml train darcy",
+    help_format="plaintext",
+    version=_version,
+    suppress_keyboard_interrupt=False,
+)
+data = App(name="data", help="Make and inspect datasets.", help_format="plaintext")
+app.command(data)
+
+
+@app.command(
+    help_epilogue="Examples:\n\n"
+    "  sciml train darcy\n"
+    "  sciml train darcy --set width=64 --set modes=16 --steps 5000 --seed 1\n"
+    "  sciml train flow.h5 --operator mymodel.py:build --allow-code --output runs/mine --json\n"
+    "  sciml train --like runs/mine --output runs/again"
+)
+def train(
+    target: str | None = None,
+    /,
+    *,
+    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
+    training: TrainingOptions = TrainingOptions(),  # noqa: B008
+    run: RunOptions = RunOptions(),  # noqa: B008
+) -> int:
+    """Train a surrogate, test it, and set it beside a classical solver.
+
+    Writes a folder: run.json (enough to repeat the run), metrics.jsonl, checkpoints/, surrogate/,
+    assessment.json and report.html.
+
+    Parameters
+    ----------
+    target
+        A preset (darcy) or a dataset file.
+    """
+    from sciml.cli.train import train as work
+
+    return work(target, model, training, run)
+
+
+@app.command(
+    help_epilogue="Example:\n\n  sciml evaluate runs/darcy-1a2b3c4d darcy-128.h5 --json",
+)
+def evaluate(
+    run: Path,
+    file: Path,
+    /,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    model: ModelOptions = ModelOptions(),  # noqa: B008
+    device: str = "auto",
+    output: Annotated[Path | None, Parameter(show_default=False)] = None,
+    json: Json = False,
+) -> int:
+    """Test a trained surrogate on a dataset, at any resolution of its domain.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or of a saved surrogate.
+    file
+        A dataset file.
+    split
+        Which samples.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    output
+        A JSON file for the result, errors of every sample included.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.apply import evaluate as work
+
+    return work(run, file, split=split, model=model, device=device, output=output, json=json)
+
+
+@app.command(
+    help_epilogue="Example:\n\n  sciml predict runs/darcy-1a2b3c4d field.nc --output pressure.nc",
+)
+def predict(
+    run: Path,
+    field: Path,
+    /,
+    *,
+    output: Path,
+    model: ModelOptions = ModelOptions(),  # noqa: B008
+    device: str = "auto",
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Apply a trained surrogate to fields in a netCDF file, at any resolution of its domain.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or of a saved surrogate.
+    field
+        A netCDF file with the input fields under their names, with coordinates.
+    output
+        The netCDF file to write.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    force
+        Replace the output file.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.apply import predict as work
+
+    return work(run, field, output, model=model, device=device, force=force, json=json)
+
+
+@data.command(
+    help_epilogue="Example:\n\n  sciml data make darcy --samples 1300 --resolution 64 --output darcy.h5",
+)
+def make(
+    name: str,
+    /,
+    *,
+    resolution: Annotated[int | None, Parameter(show_default=False)] = None,
+    settings: Settings = (),
+    samples: SampleOptions = SampleOptions(),  # noqa: B008
+    seed: int = 0,
+    workers: Annotated[int | None, Parameter(show_default=False)] = None,
+    output: Annotated[Path | None, Parameter(show_default=False)] = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Generate a dataset with a classical solver.
+
+    Parameters
+    ----------
+    name
+        Which equation (darcy).
+    resolution
+        Cells along each axis.
+    settings
+        Another setting of the generator, NAME=VALUE such as high=10.0; may be repeated.
+    seed
+        From which all samples follow; sample i does not depend on how many there are.
+    workers
+        Processes; by default one per core. They do not change the result.
+    output
+        The file; by default NAME.h5 in the current folder.
+    force
+        Replace the file.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.data import make as work
+
+    named = (f"resolution={resolution}", *settings) if resolution is not None else settings
+    return work(name, named, samples, seed=seed, workers=workers, output=output, force=force, json=json)
+
+
+@data.command(help_epilogue="Example:\n\n  sciml data info darcy.h5")
+def info(file: Path, /, *, json: Json = False) -> int:
+    """Show what a dataset holds: fields, grid, splits, statistics, origin, digest.
+
+    Parameters
+    ----------
+    file
+        A dataset file.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.data import info as work
+
+    return work(file, json=json)
+
+
+@app.command(help_epilogue="Example:\n\n  sciml doctor")
+def doctor(*, json: Json = False) -> int:
+    """Look at this machine: versions, threads, memory, devices, optional dependencies.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.doctor import doctor as work
+
+    return work(json=json)

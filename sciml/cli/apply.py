@@ -1,0 +1,132 @@
+"""``sciml evaluate`` and ``sciml predict``: a trained surrogate at work."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sciml.assessment import assess
+from sciml.cli import names
+from sciml.cli.options import ModelOptions
+from sciml.cli.output import emit_json, finite
+from sciml.cli.plan import device_of, operator_maker
+from sciml.cli.status import say
+from sciml.cli.train import numbers_of, show_assessment
+from sciml.dataset import Dataset, open_dataset
+from sciml.errors import ConfigError, DataError
+from sciml.files import temporary_name, write_json_atomic
+from sciml.presets import generator_of
+from sciml.run import RunFolder
+from sciml.surrogate import Surrogate
+
+
+def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate:
+    """The surrogate in the folder of a run, or in its own folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    place = run if (run / "card.json").exists() else run / "surrogate"
+    if not (place / "card.json").exists():
+        unfinished = (
+            " The run in it is not finished; sciml train goes on." if (run / "run.json").exists() else ""
+        )
+        raise ConfigError(f"{run} holds no surrogate (surrogate/card.json).{unfinished}")
+    surrogate = Surrogate.load(place, _own_model(run, place, model))
+    surrogate.model.to(device_of(device))
+    return surrogate
+
+
+def _own_model(run: Path, place: Path, model: ModelOptions) -> nn.Module | None:
+    """A model of the user's own code for the weights; None if sciml can make it."""
+    if model.operator is None:
+        if model.settings:
+            raise ConfigError("--set belongs to your own code: --operator file.py:build.")
+        return None
+    if not names.is_code(model.operator):
+        raise ConfigError("the surrogate knows its operator; leave out --operator, or give file.py:build.")
+    import json
+
+    card = json.loads((place / "card.json").read_bytes())
+    record = RunFolder(run).read()
+    if record is None:
+        raise ConfigError(f"{run} has no run.json, which says on which data {model.operator} is built.")
+    data = open_dataset(record["settings"]["objective"]["arguments"]["dataset"]["arguments"]["path"])
+    _, maker, _ = operator_maker(model)
+    counts = [sum(field["components"] for field in card[side]) for side in ("inputs", "outputs")]
+    return maker(counts[0], counts[1], data)
+
+
+def evaluate(
+    run: Path, file: Path, *, split: str, model: ModelOptions, device: str, output: Path | None, json: bool
+) -> int:
+    """Test a surrogate on one split of a dataset."""
+    surrogate = load_surrogate(run, model, device)
+    data = open_dataset(file)
+    part: Dataset = data if split == "all" else getattr(data, split)
+    if not len(part):
+        sizes = ", ".join(f"{name} {len(getattr(data, name))}" for name in ("train", "valid", "test"))
+        raise DataError(f"{file} has no samples in the split {split!r} ({sizes}); choose with --split.")
+    generator = generator_of(data)
+    baselines = generator.baselines() if generator is not None else []
+    say(f"judging on {len(part)} samples, beside {len(baselines)} classical solvers")
+    assessment = assess(surrogate, part, baselines=baselines, training=data.train)
+    result: dict[str, Any] = {"run": str(run), "data": str(data.path), "split": split}
+    if output is not None:
+        write_json_atomic(output, {**result, "assessment": finite(assessment.to_dict())})
+        say(f"wrote {output}")
+    if json:
+        emit_json({**result, **numbers_of(assessment)})
+    else:
+        show_assessment(assessment)
+    return 0
+
+
+def predict(
+    run: Path, field: Path, output: Path, *, model: ModelOptions, device: str, force: bool, json: bool
+) -> int:
+    """Apply a surrogate to the fields in a netCDF file."""
+    import xarray
+
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists; replace it with --force, or choose another --output.")
+    if not field.exists():
+        raise DataError(f"there is no file {field}.")
+    surrogate = load_surrogate(run, model, device)
+    try:
+        with xarray.open_dataset(field) as opened:
+            given = opened.load()
+    except ValueError as error:  # xarray's word for "no engine reads this"
+        raise DataError(f"{field} is not a netCDF file that xarray can read: {error}") from error
+    start = time.perf_counter()
+    try:
+        result = surrogate(given)
+    except KeyError as error:
+        raise DataError(f"{field}: {error.args[0]}") from error
+    seconds = time.perf_counter() - start
+    temporary = temporary_name(output)
+    try:
+        result.to_netcdf(temporary, engine="h5netcdf")
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    shapes = {str(name): list(array.shape) for name, array in result.data_vars.items()}
+    if json:
+        emit_json(
+            {
+                "run": str(run),
+                "input": str(field),
+                "output": str(output),
+                "fields": shapes,
+                "seconds": seconds,
+            }
+        )
+    else:
+        shown = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+        print(f"{output}: {shown}, predicted in {seconds:.3g} s")
+    return 0

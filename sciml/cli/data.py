@@ -1,0 +1,153 @@
+"""``sciml data``: make and inspect dataset files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sciml.cli import names
+from sciml.cli.options import SampleOptions
+from sciml.cli.output import emit_json, print_table, progress
+from sciml.cli.status import requeued_on_signals, say
+from sciml.dataset import Dataset, open_dataset
+from sciml.errors import ConfigError
+
+SPLITS = ("train", "valid", "test")
+DEFAULT_COUNTS = (1000, 100, 200)
+
+
+def make(
+    name: str,
+    settings: Sequence[str],
+    samples: SampleOptions,
+    *,
+    seed: int,
+    workers: int | None,
+    output: Path | None,
+    force: bool,
+    json: bool,
+) -> int:
+    """Generate a dataset file."""
+    cls = names.choose("generator", name, names.generators())
+    given = names.parse_settings(settings)
+    names.check_settings(name, cls, given, ())
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}.")
+    try:
+        generator = cls(**given)
+    except TypeError as error:
+        raise ConfigError(f"{name} does not accept the settings {given}: {error}") from error
+    train, valid, test = counts(samples)
+    path = output if output is not None else Path(f"{name.lower()}.h5")
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; replace it with --force, or choose another --output.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        requeued_on_signals(),
+        progress(f"generating {name}", train + valid + test) as bar,
+    ):
+        bar.update(0)
+        data = generator.make(
+            path,
+            train=train,
+            valid=valid,
+            test=test,
+            seed=seed,
+            workers=workers,
+            progress=lambda done, _total: bar.update(done),
+        )
+    say(f"wrote {path}, digest {data.digest}")
+    if json:
+        emit_json(facts(data))
+    else:
+        _show(data)
+    return 0
+
+
+def counts(samples: SampleOptions) -> tuple[int, int, int]:
+    """Samples of each split.
+
+    Raises
+    ------
+    ConfigError
+        If both --samples and the count of a split are given, or a count is out of range.
+    """
+    given = (samples.train, samples.valid, samples.test)
+    if samples.samples is None:
+        chosen = [d if n is None else n for d, n in zip(DEFAULT_COUNTS, given, strict=True)]
+    elif any(n is not None for n in given):
+        raise ConfigError("--samples is the number of all samples; leave out --train, --valid and --test.")
+    else:
+        valid, test = samples.samples // 13, 2 * samples.samples // 13
+        chosen = [samples.samples - valid - test, valid, test]
+    if chosen[0] < 1 or min(chosen) < 0:
+        raise ConfigError(
+            f"data make: needs at least one training sample and no negative number, got {chosen}."
+        )
+    return chosen[0], chosen[1], chosen[2]
+
+
+def info(file: Path, *, json: bool) -> int:
+    """Show a dataset file."""
+    data = open_dataset(file)
+    if json:
+        emit_json(facts(data))
+    else:
+        _show(data)
+    return 0
+
+
+def facts(data: Dataset) -> dict[str, Any]:
+    """What a file holds, as plain data."""
+    fields = {}
+    for name, field in data.fields.items():
+        entry: dict[str, Any] = {"role": field.role, "units": field.units, "long_name": field.long_name}
+        entry |= {"components": field.components, "time": field.time}
+        if len(data.train):
+            found = data.statistics(name)
+            moments = {key: getattr(found, key).tolist() for key in ("mean", "std", "min", "max")}
+            entry["train_statistics"] = moments
+        fields[name] = entry
+    attributes = {
+        key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for key, value in data.attributes.items()
+    }
+    return {
+        "path": str(data.path),
+        "digest": data.digest,
+        "samples": {name: len(getattr(data, name)) for name in SPLITS},
+        "grid": data.grid.to_dict(),
+        "fields": fields,
+        "parameters": list(data.parameter_names),
+        "attributes": attributes,
+    }
+
+
+def _show(data: Dataset) -> None:
+    found = facts(data)
+    print(f"{found['path']}\ndigest   {found['digest']}")
+    print("samples  " + ", ".join(f"{name} {count}" for name, count in found["samples"].items()))
+    for axis in data.grid.axes:
+        ends = "periodic" if axis.periodic else "bounded"
+        print(
+            f"axis     {axis.name}: {axis.size} {axis.location}s on [{axis.lower:g}, {axis.upper:g}], "
+            f"{ends}, units {axis.units}"
+        )
+    rows = []
+    for name, field in found["fields"].items():
+        moments = field.get("train_statistics", {})
+        numbers = [_numbers(moments.get(key)) for key in ("mean", "std", "min", "max")]
+        rows.append(
+            [name, field["role"], field["units"], str(field["components"]), *numbers, field["long_name"]]
+        )
+    heads = ("field", "role", "units", "components", "mean", "std", "min", "max", "")
+    print_table("", heads, rows)
+    for key, value in found["attributes"].items():
+        print(f"{key:<22} {value}")
+
+
+def _numbers(values: list[float] | None) -> str:
+    return "-" if values is None else ", ".join(f"{value:.4g}" for value in values)

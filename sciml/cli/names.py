@@ -1,0 +1,147 @@
+"""From short names and NAME=VALUE texts to objects: the only place where strings become classes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sciml.errors import ConfigError, nearest
+
+
+def operators() -> dict[str, Callable[..., Any]]:
+    """Operator classes by lower-case name: those of `sciml.operators`, then installed entry points."""
+    from sciml import operators as area
+
+    return _with_plugins({name.lower(): getattr(area, name) for name in area.__all__}, "sciml.operators")
+
+
+def generators() -> dict[str, Callable[..., Any]]:
+    """Generators of data by lower-case name: those of `sciml.datasets`, then installed entry points."""
+    from sciml import datasets as area
+
+    return _with_plugins({name.lower(): getattr(area, name) for name in area.__all__}, "sciml.datasets")
+
+
+def _with_plugins(known: dict[str, Callable[..., Any]], group: str) -> dict[str, Callable[..., Any]]:
+    for entry in importlib.metadata.entry_points(group=group):
+        try:
+            known.setdefault(entry.name.lower(), entry.load())
+        except Exception as error:  # somebody else's broken package must not break ours
+            warnings.warn(f"the plug-in {entry.name!r} ({entry.value}) is left out: {error}", stacklevel=2)
+    return known
+
+
+def choose(what: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """The entry called ``name``, in either case.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, with the nearest spelling and the list.
+    """
+    if name.lower() not in known:
+        raise ConfigError(
+            f"there is no {what} {name!r}; there is {', '.join(sorted(known))}.{nearest(name.lower(), known)}"
+        )
+    return known[name.lower()]
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dictionary; values are Python literals.
+
+    Raises
+    ------
+    ConfigError
+        If a text is not of this form, a value is no literal, or a name comes twice.
+
+    Examples
+    --------
+    >>> parse_settings(["width=64", "modes=(16, 8)", "coordinates=False"])
+    {'width': 64, 'modes': (16, 8), 'coordinates': False}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"--set takes NAME=VALUE, such as --set width=64, got {pair!r}.")
+        if name in found:
+            raise ConfigError(f"--set {name}=... is given twice.")
+        try:
+            found[name] = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            raise ConfigError(
+                f"--set {name}: {text!r} is not a number, True, False, None, a quoted text or a tuple of "
+                f"these; text needs quotes that reach Python: --set '{name}=\"{text.strip()}\"'."
+            ) from None
+    return found
+
+
+def check_settings(
+    who: str, function: Callable[..., Any], given: Iterable[str], reserved: Iterable[str]
+) -> None:
+    """Refuse a setting that ``function`` does not take, and one that the data decide.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest spelling and the list of settings.
+    """
+    taken = set(reserved)
+    known = [name for name in inspect.signature(function).parameters if name not in taken]
+    for name in given:
+        if name in taken:
+            raise ConfigError(f"--set {name}: the data decide this argument of {who}.")
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise ConfigError(
+                f"--set {name}: {who} has no such setting; it has {listed}.{nearest(name, known)}"
+            )
+
+
+def is_code(operator: str) -> bool:
+    """Whether an operator is given as ``file.py:function``."""
+    return ".py:" in operator
+
+
+def load_code(operator: str, *, allowed: bool) -> tuple[Callable[..., Any], str]:
+    """The function that ``file.py:function`` names, and the SHA-256 of the file.
+
+    Raises
+    ------
+    ConfigError
+        Without permission, for a missing file, or a file without that function.
+    """
+    file, _, name = operator.rpartition(":")
+    path = Path(file)
+    if not allowed:
+        raise ConfigError(f"--operator {operator} runs the code in {path}; allow it with --allow-code.")
+    if not path.is_file():
+        raise ConfigError(f"--operator {operator}: there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--operator {operator}: {path} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses and annotations look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(
+            f"--operator {operator}: {path} fails with {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ConfigError(
+            f"--operator {operator}: {path} has no function {name!r}; write it as "
+            f"build(in_channels, out_channels, data).{nearest(name, known)}"
+        )
+    return function, hashlib.sha256(path.read_bytes()).hexdigest()

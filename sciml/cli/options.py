@@ -1,0 +1,119 @@
+"""Options that several commands share, as groups of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Json = Annotated[bool, Parameter(negative="", show_default=False)]
+Seed = Annotated[int, Parameter()]
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", negative="", show_default=False, consume_multiple=False),
+]
+
+
+@Parameter(name="*", group="Model")
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model.
+
+    Parameters
+    ----------
+    operator
+        A neural operator such as fno, or your own: file.py:build, a function build(in_channels, out_channels,
+        data) that returns a torch.nn.Module. The default is that of the preset, else fno.
+    settings
+        An argument of the operator, NAME=VALUE such as width=64; may be repeated.
+    allow_code
+        Run the code in file.py.
+    """
+
+    operator: Annotated[str | None, Parameter(show_default=False)] = None
+    settings: Settings = ()
+    allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
+
+
+@Parameter(name="*", group="Training")
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train; what is not given is that of the preset.
+
+    Parameters
+    ----------
+    steps
+        Optimizer steps.
+    batch_size
+        Samples per step.
+    learning_rate
+        The largest learning rate of the cycle.
+    ema
+        Decay of a moving average of the weights, such as 0.999; the average is then the result.
+    precision
+        bf16 runs the model in bfloat16, spectral transforms in float32.
+    workers
+        Processes that read data ahead; 0 keeps small data in memory.
+    seed
+        Root of all random numbers of the training.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    """
+
+    steps: Annotated[int | None, Parameter(show_default=False)] = None
+    batch_size: Annotated[int | None, Parameter(show_default=False)] = None
+    learning_rate: Annotated[float | None, Parameter(show_default=False)] = None
+    ema: Annotated[float | None, Parameter(show_default=False)] = None
+    precision: Annotated[Literal["float32", "bf16"] | None, Parameter(show_default=False)] = None
+    workers: Annotated[int | None, Parameter(show_default=False)] = None
+    seed: Annotated[int | None, Parameter(show_default=False)] = None
+    device: str = "auto"
+
+
+@Parameter(name="*", group="Run")
+@dataclass(frozen=True)
+class RunOptions:
+    """Where to.
+
+    Parameters
+    ----------
+    output
+        Folder of the run. The default is runs/NAME-HASH, with a hash of all settings. An unfinished run goes
+        on, a finished one prints its result.
+    force
+        Start anew, whatever the folder holds.
+    like
+        Repeat the run in this folder, with its settings.
+    json
+        Print one JSON object on stdout.
+    """
+
+    output: Annotated[Path | None, Parameter(show_default=False)] = None
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    like: Annotated[Path | None, Parameter(show_default=False)] = None
+    json: Json = False
+
+
+@Parameter(name="*", group="Samples")
+@dataclass(frozen=True)
+class SampleOptions:
+    """How many samples.
+
+    Parameters
+    ----------
+    samples
+        All samples; of thirteen, ten are for training, one for validation and two for the test.
+    train
+        Training samples.
+    valid
+        Validation samples.
+    test
+        Test samples.
+    """
+
+    samples: Annotated[int | None, Parameter(show_default=False)] = None
+    train: Annotated[int | None, Parameter(show_default=False)] = None
+    valid: Annotated[int | None, Parameter(show_default=False)] = None
+    test: Annotated[int | None, Parameter(show_default=False)] = None

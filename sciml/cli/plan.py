@@ -1,0 +1,302 @@
+"""From the options of ``sciml train`` to the objects of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sciml.cli import names
+from sciml.cli.options import ModelOptions, RunOptions, TrainingOptions
+from sciml.cli.output import progress
+from sciml.cli.status import say
+from sciml.dataset import Dataset, open_dataset
+from sciml.description import build, describe
+from sciml.errors import ConfigError, DataError, nearest
+from sciml.presets import PRESETS, Preset, Recipe, short_hash
+from sciml.run import RunFolder
+from sciml.streams import Streams
+from sciml.supervised import Supervised
+from sciml.trainer import EarlyStop, Trainer
+
+DATA_FOLDER = Path("runs") / "data"
+FROM_DATA = ("rank", "in_channels", "out_channels", "data")
+
+Maker = Callable[[int, int, Dataset], nn.Module]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a training needs."""
+
+    name: str
+    operator: str
+    model: nn.Module
+    trainer: Trainer
+    objective: Supervised
+    validation: Supervised | None
+    code: str | None = None  # SHA-256 of the user's own file
+    every: int | None = None
+    stop: EarlyStop | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """All samples of the file."""
+        return open_dataset(self.objective.dataset.path)
+
+    @property
+    def folder(self) -> Path:
+        """``runs/<name>-<hash of settings>``; the place of the data does not count, their digest does."""
+        settings = {
+            "trainer": describe(self.trainer),
+            "model": describe(self.model),
+            "objective": describe(self.objective),
+            "code": self.code,
+        }
+        settings["objective"]["arguments"]["dataset"] = self.objective.dataset.digest
+        return Path("runs") / f"{self.name}-{short_hash(settings)}"
+
+
+def device_of(name: str) -> torch.device:
+    """The device that an option names; "auto" is the GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If torch does not know it or the machine lacks it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} cannot be used here: {reason}") from error
+    return device
+
+
+def make_plan(target: str | None, model: ModelOptions, training: TrainingOptions, run: RunOptions) -> Plan:
+    """The plan for a preset, a dataset file or an earlier run.
+
+    Raises
+    ------
+    ConfigError
+        For options that contradict each other or are unknown.
+    DataError
+        If the data are not what a map from fields to fields can be learned from.
+    """
+    if (target is None) == (run.like is None):
+        raise ConfigError(
+            f"sciml train needs a preset ({', '.join(PRESETS)}), a dataset file, or --like RUN; one of them."
+        )
+    if target is not None:
+        return _of_target(target, model, training)
+    assert run.like is not None
+    return _like(run.like, model, training)
+
+
+def _of_target(target: str, model: ModelOptions, training: TrainingOptions) -> Plan:
+    preset = PRESETS.get(target)
+    if preset is None and not Path(target).exists():
+        raise ConfigError(
+            f"there is no preset and no file {target!r}; presets are {', '.join(PRESETS)}."
+            f"{nearest(target, PRESETS)}"
+        )
+    recipe = _recipe(preset, training)
+    seed = training.seed or 0
+    trainer = recipe.trainer(seed)
+    operator, maker, code = operator_maker(model, preset)
+    data = open_dataset(target) if preset is None else preset_data(preset)
+    inputs, outputs = task_of(data)
+    if not len(data.train):
+        raise DataError(f"{data.path} has no training samples.")
+    task = partial(
+        Supervised,
+        inputs=inputs,
+        outputs=outputs,
+        batch_size=recipe.batch_size,
+        workers=training.workers or 0,
+    )
+    channels = [sum(data.fields[name].components for name in side) for side in (inputs, outputs)]
+    with Streams(seed).of("init").applied():
+        module = maker(channels[0], channels[1], data)
+    return Plan(
+        name=preset.name if preset is not None else Path(target).stem,
+        operator=operator,
+        model=module.to(device_of(training.device)),
+        trainer=trainer,
+        objective=task(data.train),
+        validation=task(data.valid) if len(data.valid) else None,
+        code=code,
+    )
+
+
+def _recipe(preset: Preset | None, training: TrainingOptions) -> Recipe:
+    """The preset's recipe with what the options change."""
+    given = {
+        name: getattr(training, name)
+        for name in ("steps", "batch_size", "learning_rate", "ema", "precision")
+        if getattr(training, name) is not None
+    }
+    for name in ("steps", "batch_size", "learning_rate"):
+        if name in given and not given[name] > 0:
+            raise ConfigError(f"--{name.replace('_', '-')} must be positive, got {given[name]}.")
+    return dataclasses.replace(preset.recipe if preset is not None else Recipe(), **given)
+
+
+def preset_data(preset: Preset) -> Dataset:
+    """The data of a preset, generated on first use below the current folder."""
+    path = DATA_FOLDER / preset.file_name
+    if path.exists():
+        data = open_dataset(path)
+        say(f"data: {path}, digest {data.digest}")
+        return data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    total = preset.train + preset.valid + preset.test
+    with progress(f"generating {total} samples of {preset.name}", total) as bar:
+        bar.update(0)
+        data = preset.make(path, progress=lambda done, _total: bar.update(done))
+    say(f"data: generated {path}, digest {data.digest}")
+    return data
+
+
+def task_of(data: Dataset) -> tuple[list[str], list[str]]:
+    """Names of the input and output fields, as the file states them.
+
+    Raises
+    ------
+    DataError
+        If it states none, or a task that is no map from fields to fields.
+    """
+    task = data.attributes.get("task", {})
+    inputs, outputs = (list(task.get(side, [])) for side in ("inputs", "outputs"))
+    if task.get("kind") != "map" or not inputs or not outputs:
+        raise DataError(
+            f"{data.path}: the command line learns maps from input fields to output fields; the file states "
+            f"the task {task}. Give fields the roles 'input' and 'output'."
+        )
+    timed = [name for name in (*inputs, *outputs) if data.fields[name].time]
+    if timed:
+        raise DataError(f"{data.path}: {', '.join(timed)} have a time axis, which this task cannot use yet.")
+    return inputs, outputs
+
+
+def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[str, Maker, str | None]:
+    """Name of the operator, a function (in_channels, out_channels, data) -> module, SHA-256 of own code.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown operator or setting, before any data are touched.
+    """
+    given = names.parse_settings(model.settings)
+    if model.operator is not None and names.is_code(model.operator):
+        function, code = names.load_code(model.operator, allowed=model.allow_code)
+        names.check_settings(model.operator, function, given, FROM_DATA)
+        return model.operator, partial(_own, model.operator, function, given), code
+    known = names.operators()
+    default = next(
+        (name for name, cls in known.items() if preset is not None and cls is preset.operator.func), "fno"
+    )
+    chosen = (model.operator or default).lower()
+    cls = names.choose("operator", chosen, known)
+    names.check_settings(chosen, cls, given, FROM_DATA)
+    kept = preset.operator.keywords if preset is not None and preset.operator.func is cls else {}
+    return chosen, partial(_known, chosen, cls, {**kept, **given}), None
+
+
+def _known(
+    name: str, cls: Callable[..., Any], settings: dict[str, Any], n_in: int, n_out: int, data: Dataset
+) -> nn.Module:
+    try:
+        module: nn.Module = cls(rank=data.grid.rank, in_channels=n_in, out_channels=n_out, **settings)
+    except (TypeError, RuntimeError) as error:  # a text where a number belongs
+        raise ConfigError(f"{name} does not accept the settings {settings}: {error}") from error
+    return module
+
+
+def _own(
+    name: str, function: Callable[..., Any], settings: dict[str, Any], n_in: int, n_out: int, data: Dataset
+) -> nn.Module:
+    available = {"in_channels": n_in, "out_channels": n_out, "data": data, "rank": data.grid.rank}
+    wanted = inspect.signature(function).parameters
+    module = function(**{key: value for key, value in available.items() if key in wanted}, **settings)
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"{name} must return a torch.nn.Module, got {type(module).__name__}.")
+    return module
+
+
+def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
+    """The plan that an earlier run followed, with another seed, device or code of one's own if given."""
+    refused = [
+        f"--{name.replace('_', '-')}"
+        for name in ("steps", "batch_size", "learning_rate", "ema", "precision", "workers")
+        if getattr(training, name) is not None
+    ]
+    own = model.operator is not None and names.is_code(model.operator)
+    if refused or (not own and (model.operator or model.settings)):
+        shown = ", ".join(refused or ["--operator or --set"])
+        raise ConfigError(f"--like repeats a run with its own settings; leave out {shown}.")
+    record = RunFolder(folder).read()
+    if record is None:
+        raise ConfigError(f"--like {folder}: there is no run.json in this folder.")
+    settings = record["settings"]
+    if training.seed is not None:
+        settings["trainer"]["arguments"]["seed"] = training.seed
+    _find_data(settings)
+    trainer, objective, validation, stop = (
+        build(settings[key]) for key in ("trainer", "objective", "validation", "stop")
+    )
+    operator, code = (
+        next(
+            (n for n, c in names.operators().items() if describe(c)["name"] == settings["model"]["class"]),
+            settings["model"]["class"],
+        ),
+        None,
+    )
+    with trainer.streams.of("init").applied():
+        if own:
+            operator, maker, code = operator_maker(model)
+            inputs, outputs = task_of(objective.dataset)
+            channels = [
+                sum(objective.dataset.fields[name].components for name in side) for side in (inputs, outputs)
+            ]
+            module = maker(channels[0], channels[1], objective.dataset)
+        else:
+            module = build(settings["model"])
+    return Plan(
+        name=folder.name.rpartition("-")[0] or folder.name,
+        operator=operator,
+        model=module.to(device_of(training.device)),
+        trainer=trainer,
+        objective=objective,
+        validation=validation,
+        code=code,
+        every=settings["every"],
+        stop=stop,
+    )
+
+
+def _find_data(settings: dict[str, Any]) -> None:
+    """Where a preset's data are gone, make them anew here; their digest is compared by `Dataset`."""
+    described = [
+        settings[key]["arguments"]["dataset"]["arguments"]
+        for key in ("objective", "validation")
+        if settings[key] is not None
+    ]
+    path = Path(described[0]["path"])
+    if path.exists():
+        return
+    preset = next((p for p in PRESETS.values() if p.file_name == path.name), None)
+    if preset is None:
+        raise DataError(f"the data of that run, {path}, are gone; put them back.")
+    for arguments in described:
+        arguments["path"] = str(preset_data(preset).path)

@@ -1,0 +1,159 @@
+"""Ready trainings by name: data, model, loss and optimizer settings that fit each other, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from sciml.datasets.darcy import Darcy
+from sciml.description import describable, describe
+from sciml.files import dump_json
+from sciml.operators.fno import FNO
+from sciml.trainer import Trainer
+
+if TYPE_CHECKING:
+    from sciml.baseline import Baseline
+    from sciml.dataset import Dataset
+
+
+class Generator(Protocol):
+    """What a preset asks of a class in `sciml.datasets`."""
+
+    @property
+    def name(self) -> str:
+        """Machine name."""
+        ...
+
+    def make(
+        self,
+        path: str | Path,
+        *,
+        train: int,
+        valid: int,
+        test: int,
+        seed: int,
+        workers: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Dataset:
+        """Write a dataset file."""
+        ...
+
+    def baselines(self) -> list[Baseline]:
+        """Classical solvers of the same equation."""
+        ...
+
+
+@describable
+@dataclass(frozen=True)
+class Recipe:
+    """AdamW under one cycle of the learning rate (up for a tenth of the steps, then down along a cosine)."""
+
+    steps: int = 2000
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    clip: float | None = 1.0
+    ema: float | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def trainer(self, seed: int) -> Trainer:
+        """The trainer with these settings."""
+        return Trainer(
+            self.steps,
+            optimizer=partial(AdamW, lr=self.learning_rate, weight_decay=self.weight_decay),
+            schedule=self._schedule(),
+            clip=self.clip,
+            ema=self.ema,
+            precision=self.precision,
+            seed=seed,
+        )
+
+    def _schedule(self) -> partial[OneCycleLR] | None:
+        if self.steps < 4:  # no room to rise and fall; OneCycleLR would divide by zero
+            return None
+        rise = max(0.1, 2 / self.steps)  # at least two steps, for the same reason
+        return partial(OneCycleLR, max_lr=self.learning_rate, total_steps=self.steps, pct_start=rise)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One line on the command line: ``sciml train <name>``.
+
+    Attributes
+    ----------
+    name : str
+    generator : Generator
+        Makes the data, and knows the classical solvers to compare with.
+    operator : partial of an operator class
+        Its arguments besides rank, in_channels and out_channels, which the data give.
+    recipe : Recipe
+    train, valid, test : int
+        Samples of each split.
+    data_seed : int
+        Of the data, whatever the seed of the training.
+    """
+
+    name: str
+    generator: Generator
+    operator: partial[Any]
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    train: int = 1000
+    valid: int = 100
+    test: int = 200
+    data_seed: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """Of the data: the name and a hash of everything that decides the content."""
+        settings = {**self._counts, "generator": describe(self.generator)}
+        return f"{self.name}-{short_hash(settings)}.h5"
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        return {"train": self.train, "valid": self.valid, "test": self.test, "seed": self.data_seed}
+
+    def make(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """Generate the data."""
+        return self.generator.make(path, **self._counts, progress=progress)
+
+
+def short_hash(settings: Any) -> str:
+    """Eight hexadecimal digits that name JSON-able settings."""
+    return hashlib.sha256(dump_json(settings, indent=None).encode()).hexdigest()[:8]
+
+
+def generators() -> dict[str, type]:
+    """The generators of `sciml.datasets` by the name that their files state."""
+    from sciml import datasets
+
+    return {f"sciml.datasets.{name}": getattr(datasets, name) for name in datasets.__all__}
+
+
+def generator_of(data: Dataset) -> Generator | None:
+    """The generator that made a file, with its settings, or None if it was made by something else."""
+    attributes = data.attributes
+    cls = generators().get(str(attributes.get("generator", "")))
+    if cls is None or not dataclasses.is_dataclass(cls):
+        return None
+    names = [field.name for field in dataclasses.fields(cls)]
+    if not all(f"sciml_{name}" in attributes for name in names):
+        return None
+    generator: Generator = cast(Any, cls)(**{name: attributes[f"sciml_{name}"] for name in names})
+    return generator
+
+
+DARCY = Preset(
+    name="darcy",
+    generator=Darcy(resolution=64),
+    operator=partial(FNO, modes=12, width=32, padding=0.125),
+)
+
+PRESETS = {preset.name: preset for preset in (DARCY,)}
