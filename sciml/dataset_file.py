@@ -237,16 +237,19 @@ def _field(variable: Variable, space: Sequence[str], path: Path) -> Field:
     if dims != order:
         raise DataError(f"{path}: field {variable.name!r} has dimensions {dims}, expected the order {order}.")
     title = str(told.get("long_name", ""))
-    return Field(
-        variable.name,
-        str(told["sciml_role"]),
-        units=str(told.get("units", "1")),
-        long_name="" if title == variable.name else title,
-        components=variable.shape[-1] if last else 1,
-        time=time,
-        sample=sample,
-        rank=int(told["sciml_rank"]),
-    )
+    try:
+        return Field(
+            variable.name,
+            str(told["sciml_role"]),
+            units=str(told.get("units", "1")),
+            long_name="" if title == variable.name else title,
+            components=variable.shape[-1] if last else 1,
+            time=time,
+            sample=sample,
+            rank=int(told.get("sciml_rank", 0)),
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def verify_file(file: Any, layout: Layout, path: Path) -> None:
