@@ -57,7 +57,6 @@ class Training:
 
     def __post_init__(self) -> None:
         self._seconds = 0.0
-        self._terms: dict[str, float] = {}
         self._best = math.inf
         self._bad = 0
         self._best_weights: dict[str, Tensor] | None = None
@@ -78,7 +77,7 @@ class Training:
                 signals = self._open(self.folder, stack)
             while not self.finished:
                 yield self._advance()
-                if signals is not None and signals.code is not None:
+                if signals is not None and signals.code is not None and not self.finished:
                     self._save()
                     raise Interrupted(signals.code)
 
@@ -90,7 +89,7 @@ class Training:
         self.model.train()
         with streams.of("model").applied(self.step):  # dropout and the like draw from the global state
             batch = self.objective.draw(self.step, self.model, streams).to(self._device)
-            loss = self._optimize(batch)
+            loss, terms = self._optimize(batch)
         rate = self._optimizer.param_groups[0]["lr"]
         if self._schedule is not None:
             self._schedule.step()
@@ -99,12 +98,12 @@ class Training:
         self.step += 1
         if not math.isfinite(loss):
             raise self._diverged(loss)
-        self._seconds += time.perf_counter() - started
-        row: dict[str, Any] = {"step": self.step, "loss": loss, **self._terms, "lr": float(rate)}
+        row: dict[str, Any] = {"step": self.step, "loss": loss, **terms, "lr": float(rate)}
         self.finished = self.step == trainer.steps
         due = self.finished or self.step % self.every == 0
         if due and self.validation is not None:
             row["validation"] = self._validate()
+        self._seconds += time.perf_counter() - started
         row["seconds"] = round(self._seconds, 3)
         self.history.append(row)
         if self.folder is not None:
@@ -115,13 +114,19 @@ class Training:
             self._save()
         return Step(self.step, trainer.steps, loss, row)
 
-    def _optimize(self, batch: Batch) -> float:
-        """One step of the optimizer; it may evaluate the closure several times on the same batch."""
+    def _optimize(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        """One step of the optimizer, which may evaluate the closure several times on the same batch.
+
+        Returns the loss before the step and, if there are several, its terms.
+        """
         count = self.trainer.accumulate
         parts = list(batch.split(count)) if count > 1 else [batch]
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16")
 
+        first: dict[str, float] = {}  # before a line search moves on
+
         def closure() -> float:
+            nonlocal first
             self._optimizer.zero_grad(set_to_none=True)
             losses: dict[str, float] = {}
             summed = 0.0
@@ -135,14 +140,11 @@ class Training:
                     losses[name] = losses.get(name, 0.0) + float(term.mean().detach()) / count
             if self.trainer.clip is not None:
                 torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip)
-            if not self._terms:  # the values at the start of the step, before a line search moves on
-                self._terms = losses if len(losses) > 1 else {"": 0.0}
+            first = first or losses
             return summed
 
-        self._terms = {}
         loss = float(self._optimizer.step(closure))
-        self._terms.pop("", None)
-        return loss
+        return loss, first if len(first) > 1 else {}
 
     def _validate(self) -> dict[str, float]:
         assert self.validation is not None
