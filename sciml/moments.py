@@ -39,10 +39,10 @@ def moments(blocks: Blocks, name: str, *, time_axis: int | None = None) -> Stati
 
     Examples
     --------
-    >>> data = np.array([[1.0], [3.0]])
+    >>> data = np.array([[-1.0], [7.0]])
     >>> found = moments(lambda: iter([data]), "u")
-    >>> found.mean.item(), found.std.item(), found.rms.item() ** 2
-    (2.0, 1.0, 5.0)
+    >>> found.mean.item(), found.std.item(), found.rms.item()
+    (3.0, 4.0, 5.0)
     """
     mean, std, least, largest = _two_pass(blocks, name)
     mean_delta = std_delta = None
