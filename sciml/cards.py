@@ -6,6 +6,7 @@ one fixed input; a reader without sciml can use it too.  Nothing in it is code.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -33,6 +34,13 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 FORMAT, VERSION = "sciml.surrogate", 1
 _ANSWERS = 256  # values of the prediction that are kept for the check at load
 _CHECK_POINTS = 2**18  # larger grids are checked at a coarser resolution, if the model takes it
+_MOST_POINTS = 2**24  # a card that asks for more would be a way to fill the memory
+_DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ def _own_hash(card: dict[str, Any]) -> str:
 
 def read_card(folder: Path, model: nn.Module | None) -> Parts:
     """See `Surrogate.load`."""
+    from safetensors import SafetensorError
+
     recover_folder(folder)
     card = _read_json(folder)
     try:
@@ -132,21 +142,32 @@ def read_card(folder: Path, model: nn.Module | None) -> Parts:
             f"Surrogate.load: {folder / WEIGHTS} cannot be read: {error.strerror}."
         ) from error
     found = hashlib.sha256(weights).hexdigest()
-    if found != card["weights_sha256"]:
+    if found != card.get("weights_sha256"):
         raise CheckpointError(
             f"Surrogate.load: {folder / WEIGHTS} is damaged or belongs to another card: its SHA-256 is "
-            f"{found[:12]}..., the card says {card['weights_sha256'][:12]}.... Copy the folder again."
+            f"{found[:12]}..., the card says {str(card.get('weights_sha256'))[:12]}.... Copy the folder "
+            "again."
         )
+    try:
+        return _parts(card, weights, model, folder)
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"Surrogate.load: {folder}: the card or the weights are incomplete: {type(error).__name__}: "
+            f"{error}. Save the surrogate again."
+        ) from error
+
+
+def _parts(card: dict[str, Any], weights: bytes, model: nn.Module | None, folder: Path) -> Parts:
     from safetensors.torch import load
 
-    tensors = load(weights)
+    tensors, dtype = load(weights), _DTYPES[card["dtype"]]
+    state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     if model is None:
-        model = _build(card["model"], folder)
-    if getattr(torch, card["dtype"]) != next(
-        (p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32
-    ):
-        model.to(getattr(torch, card["dtype"]))
-    _fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, folder)
+        model = _build(card["model"], state, folder)
+    if dtype != next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32):
+        model.to(dtype)
+    _compare(model, state, folder)
+    model.load_state_dict(state)
     model.eval()
     return Parts(
         model,
@@ -184,10 +205,20 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _build(description: Any, folder: Path) -> nn.Module:
-    """The model, freshly made; the caller's random numbers are as if nothing had happened."""
+def _build(description: Any, state: dict[str, Tensor], folder: Path) -> nn.Module:
+    """The model, freshly made; the caller's random numbers are as if nothing had happened.
+
+    It is first made without memory and compared with the weights, so that a card cannot ask for a model of
+    any size.
+    """
     try:
         with torch.random.fork_rng(devices=[]):
+            shell = None
+            # A constructor that looks at its own numbers cannot run so; then only the real one is compared.
+            with contextlib.suppress(RuntimeError), torch.device("meta"):
+                shell = build(description)
+            if isinstance(shell, nn.Module):
+                _compare(shell, state, folder)
             model = build(description)
     except ConfigError as error:
         raise CheckpointError(f"Surrogate.load: {folder}: {error}") from error
@@ -198,8 +229,8 @@ def _build(description: Any, folder: Path) -> nn.Module:
     return model
 
 
-def _fill(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
-    """Load the state, refusing what does not fit before anything is changed."""
+def _compare(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
+    """Refuse weights that do not fit, before anything is changed."""
     own = {
         name: tuple(value.shape) for name, value in model.state_dict().items() if isinstance(value, Tensor)
     }
@@ -210,19 +241,34 @@ def _fill(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
                 f"Surrogate.load: {folder} does not fit {type(model).__name__}: {name!r} has shape "
                 f"{saved.get(name, 'missing')} in the file and {own.get(name, 'missing')} in the model."
             )
-    model.load_state_dict(state)
 
 
 def answers(surrogate: Surrogate) -> dict[str, Any]:
-    """The model's answer to one smooth input: the grid's shape and at most 256 normalized values."""
-    full = surrogate.grid.shape
-    small = tuple(min(n, 64 if len(full) < 3 else 32) for n in full)
-    if math.prod(full) > _CHECK_POINTS:
-        try:
-            return {"shape": list(small), "values": _answer(surrogate, small).tolist()}
-        except (RuntimeError, ValueError, IndexError):
-            pass  # a model of one resolution, or of a least one: ask it at that of training
-    return {"shape": list(full), "values": _answer(surrogate, full).tolist()}
+    """The model's answer to one smooth input: the grid's shape and at most 256 normalized values.
+
+    None for a model that takes only the grid of training, if that has more than 2^24 points.
+
+    Raises
+    ------
+    ConfigError
+        If the answer is not finite; such a surrogate is of no use.
+    """
+    shape, found = surrogate.grid.shape, None
+    if math.prod(shape) > _CHECK_POINTS:
+        small = tuple(min(n, 64 if len(shape) < 3 else 32) for n in shape)
+        # A model of one resolution, or of a least one, is asked at that of training.
+        with contextlib.suppress(RuntimeError, ValueError, IndexError):
+            found, shape = _answer(surrogate, small), small
+    if found is None:
+        if math.prod(shape) > _MOST_POINTS:
+            return {"shape": [], "values": []}
+        found = _answer(surrogate, shape)
+    if not torch.isfinite(found).all():
+        raise ConfigError(
+            f"Surrogate.save: {type(surrogate.model).__name__} answers an ordinary input with NaN or "
+            "infinity; look at the training."
+        )
+    return {"shape": list(shape), "values": found.tolist()}
 
 
 def _answer(surrogate: Surrogate, shape: tuple[int, ...]) -> Tensor:
@@ -247,6 +293,10 @@ def verify(surrogate: Surrogate, stored: dict[str, Any], folder: Path) -> None:
     order.
     """
     shape = tuple(int(n) for n in stored["shape"])
+    if not shape:
+        return
+    if len(shape) != surrogate.grid.rank or math.prod(shape) > _MOST_POINTS:
+        raise CheckpointError(f"Surrogate.load: {folder}: the card asks for answers on a grid {shape}.")
     expected = torch.tensor(stored["values"], dtype=torch.float64)
     found = _answer(surrogate, shape)
     allowed = max(1e-5, 8 * torch.finfo(surrogate.dtype).eps) * max(1.0, float(expected.abs().max()))

@@ -14,7 +14,7 @@ default counts every point once, as published benchmarks do; with a quadrature a
 norm on every grid. All integrals are divided by the volume: a norm is a root *mean* square.
 
 Zero targets. Where the norm of the target is 0, a relative metric is the absolute one (a root mean square),
-with a finite gradient. `zero_target` names these samples.
+with a finite gradient. `sciml.norms.zero_target` names these samples.
 
 Precision. Sums are taken in the dtype of the arguments, float32 at least. Evaluation passes float64,
 physical units. All functions are differentiable; where a root vanishes the gradient is 0.
@@ -28,14 +28,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 from sciml.norms import Per, Weights, check, mean, per_sample, ratio, root, scale_of, spread
-from sciml.spectra import band_means, binned, h1_square, power, radius, shells
+from sciml.spectra import band_means, binned, h1_square, power, radius, shells, spaced_edges
 
 __all__ = [
     "relative_l2",
@@ -54,7 +53,6 @@ __all__ = [
     "fourier_rmse",
     "spectral_mse",
     "wasserstein",
-    "zero_target",
 ]
 
 
@@ -198,11 +196,6 @@ def rmse(
     r"""sqrt(mean_x e²) of each sample, time and channel, then the mean over time and channel; unit [u].
 
     [PDEBench].  The root comes before the mean over channels: this is not the root of `mse`.
-
-    Examples
-    --------
-    >>> rmse(torch.tensor([[[3.0, 3.0], [1.0, 1.0]]]), torch.zeros(1, 2, 2)).tolist()
-    [2.0]
     """
     prediction, target, keep = check("rmse", prediction, target, rank)
     return per_sample(root(mean((prediction - target).square(), keep, weights)), per)
@@ -383,10 +376,8 @@ def spectral_mse(
     """
     prediction, target, keep = check("spectral_mse", prediction, target, rank)
     squares, shape = power(prediction - target, keep)
-    if edges is None:
-        spaced = np.geomspace(2 * np.pi / max(shape), np.pi * math.sqrt(len(shape)), 4)
-        edges = (0.0, float(spaced[1]), float(spaced[2]), math.inf)
-    values = binned(squares, keep, radius(shape, spacings=tuple(2 * np.pi / n for n in shape)), edges)
+    edges = edges or spaced_edges(shape)
+    values = binned(squares, keep, radius(shape, tuple(2 * math.pi / n for n in shape)), edges)
     return values if per == "channel" else values.flatten(1, -2).mean(1)
 
 
@@ -406,8 +397,3 @@ def wasserstein(
     p, y = p / scale, y / scale
     distance = (p.sort(-1).values - y.sort(-1).values).abs().mean(-1)
     return per_sample(ratio(distance, root(mean(y.square(), keep))), per)
-
-
-def zero_target(target: Tensor) -> Tensor:
-    """Whether all values of a sample are 0, (batch,) bool: there relative metrics are absolute ones."""
-    return (target == 0).flatten(1).all(1) if target.ndim > 1 else target == 0

@@ -96,3 +96,8 @@ def per_sample(values: Tensor, per: Per) -> Tensor:
     if per not in ("sample", "channel"):
         raise ConfigError(f"per must be 'sample' or 'channel', got {per!r}.")
     return values if per == "channel" or values.ndim == 1 else values.flatten(1).mean(1)
+
+
+def zero_target(target: Tensor) -> Tensor:
+    """Whether all values of a sample are 0, (batch,) bool: there relative metrics are absolute ones."""
+    return (target == 0).flatten(1).all(1) if target.ndim > 1 else target == 0

@@ -40,6 +40,12 @@ def radius(shape: tuple[int, ...], spacings: tuple[float, ...] | None = None) ->
     return np.asarray(np.sqrt(sum(k**2 for k in np.meshgrid(*ks, indexing="ij", sparse=True))))
 
 
+def spaced_edges(shape: tuple[int, ...]) -> tuple[float, ...]:
+    """Three bins of wavenumbers per grid point: 0, two edges between 2 pi/max(n) and the corner, infinity."""
+    spaced = np.geomspace(2 * np.pi / max(shape), np.pi * math.sqrt(len(shape)), 4)
+    return (0.0, float(spaced[1]), float(spaced[2]), math.inf)
+
+
 def binned(values: Tensor, keep: int, sizes: NDArray[np.float64], edges: tuple[float, ...]) -> Tensor:
     """Sums of ``values`` over the wavenumbers whose size lies in [edges[i], edges[i+1]): (..., bins)."""
     parts = []

@@ -15,8 +15,9 @@ from sciml.calling import call, evaluating
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 from sciml.labelled import Channel, check_same_domain, read, write
-from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse, zero_target
+from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
 from sciml.normalization import Normalization
+from sciml.norms import zero_target
 from sciml.scores import Scores
 
 if TYPE_CHECKING:

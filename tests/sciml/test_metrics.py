@@ -26,8 +26,8 @@ from sciml.metrics import (
     spectral_mse,
     vrmse,
     wasserstein,
-    zero_target,
 )
+from sciml.norms import zero_target
 from sciml.scores import Scores
 
 POINTWISE = [relative_l2, relative_l1, mse, mae, rmse, nrmse, vrmse, pearson, conservation_rmse]

@@ -1,7 +1,9 @@
 """Surrogate: tensors and labelled arrays in, the same out; refusals; saving, damage, loading; evaluation."""
 
+import hashlib
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -419,6 +421,54 @@ def test_answers_of_large_grids_are_taken_on_a_smaller_one(monkeypatch):
     surrogate = make(fno(), grid=GRID.with_shape((100, 8)))
     assert cards.answers(surrogate)["shape"] == [64, 8]
     assert len(cards.answers(surrogate)["values"]) <= 256
+
+
+def resigned(folder: Path, **changes) -> None:
+    """Change the card as an attacker would: with the right hash."""
+    card = {**json.loads((folder / "card.json").read_text()), **changes}
+    content = {key: value for key, value in card.items() if key != "card_sha256" and value is not None}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    (folder / "card.json").write_text(json.dumps({**content, "card_sha256": digest}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "load"}, "incomplete"),
+        ({"grid": {"axes": [{"name": "x"}]}}, "incomplete"),
+        ({"inputs": None}, "incomplete"),
+        ({"weights_sha256": None}, "belongs to another card"),
+        ({"inputs": [{"name": "a", "danger": 1}]}, "incomplete"),
+        ({"answers": {"shape": [10**6, 10**6], "values": [0.0]}}, "asks for answers"),
+        ({"answers": {"shape": [12, 8], "values": [0.0]}}, "answers otherwise"),
+        ({"model": {"name": "os.system"}}, "may not be made from a file"),
+        ({"model": {"class": "torch.nn.ReLU", "arguments": {}}}, "does not fit ReLU"),
+        ({"model": {"class": "torch.optim.Adam", "arguments": None}}, "cannot be made from a file"),
+    ],
+)
+def test_a_forged_card_is_refused_by_name(tmp_path, changes, message):
+    folder = make(fno()).save(tmp_path / "s")
+    resigned(folder, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        Surrogate.load(folder)
+
+
+def test_a_card_cannot_ask_for_a_model_larger_than_its_weights(tmp_path):
+    folder = make(fno()).save(tmp_path / "s")
+    card = json.loads((folder / "card.json").read_text())
+    card["model"]["arguments"]["width"] = 200_000  # 12 TB of spectral weights
+    resigned(folder, model=card["model"])
+    with pytest.raises(CheckpointError, match="does not fit FNO"):
+        Surrogate.load(folder)
+
+
+def test_a_model_without_finite_answers_is_not_saved(tmp_path):
+    model = fno()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(ConfigError, match="NaN or infinity"):
+        make(model).save(tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Evaluation.
