@@ -114,18 +114,25 @@ class Assessment:
     @property
     def verdict(self) -> str:
         """The speed-up in words."""
+        trivial = [r for r in self.rows if r.kind == "trivial" and r.error <= self.surrogate.error]
+        if trivial:
+            return (
+                f"The surrogate ({percent(self.surrogate.error)}) is no better than the {trivial[0].name} "
+                f"({percent(trivial[0].error)}): it has learned nothing yet, and no speed-up can be stated."
+            )
         if not any(row.kind == "classical" for row in self.rows):
             return "No classical solver is known for these data, so no speed-up can be stated."
         equal, ratio, own = self.equal, self.speed_up, self.surrogate
         if equal is None or ratio is None:
             return (
                 f"None of the classical solvers compared is as accurate as the surrogate "
-                f"({own.error:.2%}), so no speed-up at equal error can be stated."
+                f"({percent(own.error)}), so no speed-up at equal error can be stated."
             )
         which = "faster" if ratio >= 1 else "slower"
         return (
-            f"At equal or smaller error the cheapest classical solver is {equal.name} ({equal.error:.2%} in "
-            f"{milliseconds(equal.seconds)} per sample); the surrogate ({own.error:.2%} in "
+            f"At equal or smaller error the cheapest classical solver is {equal.name} "
+            f"({percent(equal.error)} in {milliseconds(equal.seconds)} per sample); the surrogate "
+            f"({percent(own.error)} in "
             f"{milliseconds(own.seconds)}) is {max(ratio, 1 / ratio):.3g} times {which}."
         )
 
@@ -271,6 +278,11 @@ def discretization_error(dataset: Dataset) -> float | None:
         return None
     known = stated[np.isfinite(stated)]
     return float(known.mean()) if len(known) else None
+
+
+def percent(value: float) -> str:
+    """A relative error for people; errors of rounding in powers of ten."""
+    return f"{value:.2%}" if value >= 5e-5 or value == 0 else f"{value:.0e}"
 
 
 def milliseconds(seconds: float | None) -> str:

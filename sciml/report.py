@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sciml.assessment import Assessment, Row, milliseconds
+from sciml import plots
+from sciml.assessment import Assessment, Row, milliseconds, percent
 from sciml.files import write_bytes_atomic
+from sciml.grid import Grid
+from sciml.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sciml.dataset import Dataset
-    from sciml.grid import Grid
     from sciml.surrogate import Surrogate
+
+# Errors below are the rounding of the stored numbers: a solver that made the data.
+_ROUNDING = 1e-6
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 62rem;
@@ -35,7 +39,8 @@ th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px s
          vertical-align: top }
 th:first-child, td:first-child { text-align: left } tr.surrogate { font-weight: 600; background: #eef4fb }
 td.text { text-align: left; font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere }
-img { max-width: 100% } .verdict { font-size: 1.1rem; border-left: 4px solid #2b6cb0; padding-left: .8rem }
+img { max-width: 100% } .pair { display: flex; flex-wrap: wrap } .pair img { width: 50%; min-width: 24rem }
+.verdict { font-size: 1.1rem; border-left: 4px solid #2b6cb0; padding-left: .8rem }
 .quiet { color: #555 }
 """
 
@@ -59,7 +64,8 @@ _PAGE = """<!DOCTYPE html>
 class Example:
     """One sample of a test set as arrays on the grid, with the relative L2 error of the prediction.
 
-    ``inputs``, ``truth`` and ``prediction`` map names of scalar channels to arrays (*space).
+    ``inputs``, ``truth`` and ``prediction`` map names of scalar channels to arrays (*space); ``units`` has
+    those of the outputs.
     """
 
     label: str
@@ -68,6 +74,7 @@ class Example:
     inputs: Mapping[str, NDArray[Any]]
     truth: Mapping[str, NDArray[Any]]
     prediction: Mapping[str, NDArray[Any]]
+    units: Mapping[str, str]
 
 
 def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float]) -> list[Example]:
@@ -80,16 +87,15 @@ def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float
             dataset.tensor([f.name for f in fields], [int(row)], dtype=torch.float64)
             for fields in (surrogate.inputs, surrogate.outputs)
         )
-        prediction = surrogate.predict(x)
-        named = [
-            {name: values.numpy() for name, values in zip(_names(fields), tensor[0], strict=True)}
-            for fields, tensor in (
-                (surrogate.inputs, x),
-                (surrogate.outputs, y),
-                (surrogate.outputs, prediction),
-            )
-        ]
-        examples.append(Example(label, int(dataset.indices[row]), float(errors[row]), *named))
+        sides = ((surrogate.inputs, x), (surrogate.outputs, y), (surrogate.outputs, surrogate.predict(x)))
+        inputs, truth, prediction = (
+            {name: values.numpy() for name, values in zip(_names(side), tensor[0], strict=True)}
+            for side, tensor in sides
+        )
+        units = [field.units for field in surrogate.outputs for _ in range(field.components)]
+        labelled = dict(zip(_names(surrogate.outputs), units, strict=True))
+        place = int(dataset.indices[row])
+        examples.append(Example(label, place, float(errors[row]), inputs, truth, prediction, units=labelled))
     return examples
 
 
@@ -122,9 +128,9 @@ def write_report(
     history : rows of metrics.jsonl
         For the loss curves; left out when empty.
     examples : sequence of Example
-        Shown as pictures; of a 3-D field the middle slice.
+        Shown as pictures.
     grid : Grid, optional
-        Of the examples, for their axes.
+        Of the examples; needed to show them.
     facts : mapping of mappings
         Further tables by heading, such as settings, versions, seeds, data and files.
     """
@@ -133,29 +139,38 @@ def write_report(
         f'<p class="verdict">{_escape(assessment.verdict)}</p>',
         "<h2>Errors and times</h2>" + _error_table(assessment),
     ]
-    if history:
-        sections.append("<h2>Training</h2>" + _image(loss_figure(history), "loss over optimizer steps"))
-    if examples:
-        pictures = "".join(
-            f"<h3>{_escape(e.label)}: sample {e.sample}, relative L2 error {e.error:.2%}</h3>"
-            + _image(example_figure(e, grid), f"{e.label} sample: input, truth, prediction, error")
-            for e in examples
-        )
-        sections.append("<h2>Test samples</h2>" + pictures)
     sections.append(
-        "<h2>Distribution of errors</h2>" + _image(histogram_figure(assessment), "histogram of errors")
+        '<div class="pair">'
+        + _image(time_figure(assessment), "error against time per sample")
+        + _image(error_figure(assessment), "histogram of errors")
+        + "</div>"
     )
+    if examples and grid is not None:
+        sections.append("<h2>Best, median and worst sample</h2>")
+        sections += [_example(example, grid) for example in examples]
+    if history:
+        sections.append("<h2>Training</h2>" + _image(plots.history(history), "loss over optimizer steps"))
     for heading, table in (facts or {}).items():
         sections.append(f"<h2>{_escape(heading)}</h2>{_fact_table(table)}")
     page = _PAGE.format(title=_escape(title), style=_STYLE, sections="\n".join(sections))
     write_bytes_atomic(path, page.encode())
 
 
+def _example(example: Example, grid: Grid) -> str:
+    heading = f"{example.label}: sample {example.sample}, relative L2 error {percent(example.error)}"
+    pictures = "".join(
+        _image(example_figure(example, name, grid, units), f"{example.label} sample, {name}")
+        for name, units in example.units.items()
+    )
+    return f"<h3>{_escape(heading)}</h3>{pictures}"
+
+
 def _subtitle(assessment: Assessment) -> str:
     interval = assessment.surrogate.metrics["relative_l2"]["interval"]
     return (
-        f"Relative L2 error {assessment.surrogate.error:.2%} (95% interval of the mean {interval[0]:.2%} to "
-        f"{interval[1]:.2%}) on {assessment.samples} samples that were not trained on."
+        f"Relative L2 error {percent(assessment.surrogate.error)} (95% interval of the mean "
+        f"{percent(interval[0])} to {percent(interval[1])}) on {assessment.samples} samples that were not "
+        "trained on."
     )
 
 
@@ -178,15 +193,11 @@ def _error_table(assessment: Assessment) -> str:
 
 def _error_row(row: Row) -> str:
     l2, means = row.metrics["relative_l2"], row.means
-    cells = [_percent(l2[name]) for name in ("mean", "median", "worst")]
-    cells += [_percent(means["relative_h1"]), f"{means['rmse']:.3g}", f"{means['max_error']:.3g}"]
+    cells = [percent(l2[name]) for name in ("mean", "median", "worst")]
+    cells += [percent(means["relative_h1"]), f"{means['rmse']:.3g}", f"{means['max_error']:.3g}"]
     cells.append(milliseconds(row.seconds))
     inner = "".join(f"<td>{_escape(cell)}</td>" for cell in cells)
     return f'<tr class="{row.kind}"><td>{_escape(row.name)}</td>{inner}</tr>'
-
-
-def _percent(value: float) -> str:
-    return f"{value:.2%}" if value >= 5e-5 or value == 0 else f"{100 * value:.0e}%"
 
 
 def _fact_table(table: Mapping[str, Any]) -> str:
@@ -206,103 +217,39 @@ def _escape(text: str) -> str:
 
 
 def _image(figure: Figure, alt: str) -> str:
-    data = io.BytesIO()
-    # Without these metadata equal figures are equal bytes.
-    figure.savefig(data, format="png", dpi=110, metadata={"Software": None})
-    encoded = base64.b64encode(data.getvalue()).decode()
+    encoded = base64.b64encode(plots.png(figure, dpi=110)).decode()
     return f'<img alt="{_escape(alt)}" src="data:image/png;base64,{encoded}">'
 
 
-# Figures.  `Figure` without pyplot needs no display and leaves no global state.
+def example_figure(example: Example, output: str, grid: Grid, units: str = "") -> Figure:
+    """Inputs, truth, prediction and signed error of one output; of a field in space the middle slice."""
+    panels = {f"input {name}": values for name, values in example.inputs.items()}
+    inputs = list(panels)
+    truth, prediction = example.truth[output], example.prediction[output]
+    panels |= {f"{output}, truth": truth, f"{output}, prediction": prediction, "error": prediction - truth}
+    while grid.rank > 2:
+        middle = grid.axes[-1].size // 2
+        panels = {name: values[..., middle] for name, values in panels.items()}
+        grid = Grid(grid.axes[:-1])
+    return plots.fields(panels, grid, units="" if units == "1" else units, separate=inputs)
 
 
-def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """The training loss of every step, its terms if there are several, and the validation, over steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    axes = figure.subplots()
-    steps = [row["step"] for row in history]
-    known = {"step", "loss", "lr", "seconds", "validation"}
-    axes.semilogy(steps, [row["loss"] for row in history], lw=0.7, color="#9bb7d4", label="training loss")
-    for name in [key for key in history[-1] if key not in known]:
-        axes.semilogy(steps, [row.get(name, np.nan) for row in history], lw=0.7, label=f"training, {name}")
-    judged = [row for row in history if "validation" in row]
-    for name in judged[-1]["validation"] if judged else ():
-        values = [row["validation"].get(name, np.nan) for row in judged]
-        axes.semilogy([row["step"] for row in judged], values, "o-", ms=3, label=f"validation, {name}")
-    axes.set(xlabel="optimizer step", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return figure
+def error_figure(assessment: Assessment) -> Figure:
+    """Histograms of the relative L2 errors, without those that are rounding alone."""
+    shown = {row.name: Scores(row.errors) for row in assessment.rows if row.error > _ROUNDING}
+    return plots.errors(shown or {row.name: Scores(row.errors) for row in assessment.rows})
 
 
-def histogram_figure(assessment: Assessment) -> Figure:
-    """Relative L2 errors of all samples, one outline for each method but those that reproduce the data."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    axes = figure.subplots()
-    shown = [row for row in assessment.rows if min(row.errors) > 1e-5]
-    if shown:
-        low, high = min(min(row.errors) for row in shown), max(max(row.errors) for row in shown)
-        bins = np.geomspace(0.9 * low, 1.1 * high, 60).tolist()
-        for row in shown:
-            axes.hist(row.errors, bins=bins, histtype="stepfilled", alpha=0.45, label=row.name)
-        axes.set_xscale("log")
-        axes.legend(frameon=False)
-    axes.set(xlabel="relative L2 error", ylabel="samples")
-    return figure
-
-
-def example_figure(example: Example, grid: Grid | None = None) -> Figure:
-    """Input, truth, prediction and signed error side by side, a row for each output channel."""
-    from matplotlib.figure import Figure
-
-    outputs = list(example.truth)
-    columns = len(example.inputs) + 3
-    figure = Figure(figsize=(2.6 * columns, 2.5 * len(outputs)), layout="constrained")
-    panels = figure.subplots(len(outputs), columns, squeeze=False)
-    for line, name in zip(panels, outputs, strict=True):
-        truth, prediction = example.truth[name], example.prediction[name]
-        low, high = float(min(truth.min(), prediction.min())), float(max(truth.max(), prediction.max()))
-        error = prediction - truth
-        largest = float(np.abs(error).max()) or 1.0
-        for panel, (label, values) in zip(line, example.inputs.items(), strict=False):
-            draw_field(panel, values, grid, title=f"input {label}", cmap="cividis")
-        rest = line[len(example.inputs) :]
-        draw_field(rest[0], truth, grid, title=f"truth {name}", limits=(low, high))
-        draw_field(rest[1], prediction, grid, title=f"prediction {name}", limits=(low, high))
-        draw_field(
-            rest[2], error, grid, title="prediction - truth", limits=(-largest, largest), cmap="RdBu_r"
-        )
-    return figure
-
-
-def draw_field(
-    panel: Any,
-    values: NDArray[Any],
-    grid: Grid | None,
-    *,
-    title: str,
-    limits: tuple[float, float] | None = None,
-    cmap: str = "viridis",
-) -> None:
-    """One field on matplotlib axes: a curve in 1-D, a picture with x to the right in 2-D, else a slice."""
-    panel.set_title(title, fontsize=9)
-    panel.tick_params(labelsize=7)
-    if values.ndim == 1:
-        x = np.arange(len(values)) if grid is None else grid.axes[0].coordinates
-        panel.plot(x, values, lw=1)
-        panel.set_ylim(limits)
-        return
-    while values.ndim > 2:
-        values = values[..., values.shape[-1] // 2]
-    extent = None
-    if grid is not None:
-        across, up = grid.axes[:2]
-        extent = (across.lower, across.upper, up.lower, up.upper)
-    low, high = limits if limits is not None else (None, None)
-    image = panel.imshow(values.T, origin="lower", extent=extent, vmin=low, vmax=high, cmap=cmap)
-    bar = panel.figure.colorbar(image, ax=panel, shrink=0.8)
-    bar.ax.tick_params(labelsize=7)
+def time_figure(assessment: Assessment) -> Figure:
+    """Error against time per sample; classical solvers that differ in the last word are one line."""
+    points = []
+    for row in assessment.rows:
+        if row.seconds is None or row.error <= _ROUNDING:
+            continue
+        point: dict[str, Any] = {"seconds": row.seconds, "error": row.error, "kind": "surrogate"}
+        name, note = row.name, ""
+        if row.kind == "classical":
+            name, _, note = row.name.rpartition(" ")
+            point["kind"] = "solver"
+        points.append({**point, "name": name or note, "note": note if name else ""})
+    return plots.error_against_time(points)
