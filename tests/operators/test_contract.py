@@ -27,7 +27,7 @@ FLAT = [pytest.param(cls, 2, id=cls.__name__) for cls in OPERATORS]
 
 IN, OUT = 2, 3
 SIZES = {1: (20,), 2: (12, 10), 3: (8, 6, 7)}
-ADAM_STEPS = 400  # of the overfitting test; FNO needs about 100
+ADAM_STEPS = 400  # of the overfitting test; FNO needs 210 to 260, by seed
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -104,8 +104,9 @@ def test_t3_the_order_of_points_does_not_matter(cls: type[nn.Module], rank: int)
     points = torch.rand(2, 40, rank, generator=generator(1))
     values = torch.randn(2, 40, IN, generator=generator(2))
     order = torch.randperm(40, generator=generator(3))
-    y = call(model, values, {"coordinates": points})
-    moved = call(model, values[:, order], {"coordinates": points[:, order]})
+    with torch.no_grad():
+        y = call(model, values, {"coordinates": points})
+        moved = call(model, values[:, order], {"coordinates": points[:, order]})
     torch.testing.assert_close(moved, y[:, order], rtol=0, atol=1e-6 * float(y.abs().max()))
 
 
@@ -134,8 +135,9 @@ def test_t6_linear_operators_superpose(cls: type[nn.Module], rank: int) -> None:
         return
     model = make(cls, rank)
     x, z = field(SIZES[rank]), field(SIZES[rank], seed=5)
-    together = predict(model, 2 * x - z)
-    parts = 2 * predict(model, x) - predict(model, z)
+    with torch.no_grad():
+        together = predict(model, 2 * x - z)
+        parts = 2 * predict(model, x) - predict(model, z)
     torch.testing.assert_close(together, parts, rtol=0, atol=1e-6 * float(parts.abs().max()))
 
 
@@ -155,7 +157,7 @@ def test_t8_overfits_four_samples(cls: type[nn.Module], rank: int) -> None:
         error.mean().backward()
         optimizer.step()
         schedule.step()
-    pytest.fail(f"relative error {float(error.max()):.3f} after {ADAM_STEPS} steps")
+    pytest.fail(f"relative error {error.max().item():.3f} after {ADAM_STEPS} steps")
 
 
 @pytest.mark.parametrize(("cls", "rank"), CASES)
@@ -211,7 +213,7 @@ def test_t17_exports_without_complex_tensors(cls: type[nn.Module], rank: int) ->
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
-@pytest.mark.parametrize(("cls", "rank"), CASES)
+@pytest.mark.parametrize(("cls", "rank"), FLAT)
 def test_t17_compiles(cls: type[nn.Module], rank: int) -> None:
     if not properties(cls).exports:
         return
