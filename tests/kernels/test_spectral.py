@@ -162,7 +162,6 @@ def plane_waves(points: Sequence[Tensor]) -> Tensor:
         ((16, 16), (8, 8)),
         ((9, 12), (14, 7)),
         ((7, 11), (12, 10)),
-        ((13, 8), (6, 9)),
         ((8, 8, 8), (16, 16, 16)),
         ((7, 8, 9), (9, 7, 8)),
         ((12, 9, 6), (6, 10, 13)),
@@ -368,8 +367,6 @@ def test_matrices_are_made_once_and_never_from_a_trace() -> None:
         ({"x": torch.zeros(1, 2, 8, 0)}, "at least one point"),
         ({"x": torch.zeros(1, 4, 8, 8)}, r"\(4, c_out, 6, 3, 2\) for modes \(3, 3\), got \(2, 3, 6, 3, 2\)"),
         ({"weight": torch.zeros(2, 3, 3, 3, 2)}, "weight must have shape"),
-        ({"weight": torch.zeros(2, 3, 6, 3)}, "weight must have shape"),
-        ({"out_shape": (8,)}, "2 positive grid sizes"),
         ({"out_shape": (8, 0)}, "2 positive grid sizes"),
     ],
 )
