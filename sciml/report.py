@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sciml import plots
+import sciml.plots as plots
 from sciml.assessment import Assessment, Row, milliseconds, percent
 from sciml.files import write_bytes_atomic
 from sciml.grid import Grid
@@ -235,9 +235,9 @@ def example_figure(example: Example, output: str, grid: Grid, units: str = "") -
 
 
 def error_figure(assessment: Assessment) -> Figure:
-    """Histograms of the relative L2 errors, without those that are rounding alone."""
-    shown = {row.name: Scores(row.errors) for row in assessment.rows if row.error > _ROUNDING}
-    return plots.errors(shown or {row.name: Scores(row.errors) for row in assessment.rows})
+    """Histograms of the relative L2 errors of the surrogate and the trivial predictors."""
+    rows = [row for row in assessment.rows if row.kind != "classical"]
+    return plots.errors({row.name: Scores(row.errors) for row in rows})
 
 
 def time_figure(assessment: Assessment) -> Figure:

@@ -119,7 +119,7 @@ def _facts(plan: Plan, data: Dataset, folder: Path, stored: Mapping[str, Any]) -
         "Model": {
             "operator": plan.operator,
             "parameters": f"{stored['parameters']:,} real numbers",
-            "training": f"{stored['steps']} steps in {duration(stored['train_seconds'])} min",
+            "training": f"{stored['steps']} steps in {duration(stored['train_seconds'])}",
         },
         "Data": {
             "file": str(data.path),
