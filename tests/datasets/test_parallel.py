@@ -7,7 +7,6 @@ import operator
 import os
 import subprocess
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -16,58 +15,70 @@ import pytest
 from sciml.datasets.parallel import map_in_processes
 
 
+def blas_threads(_):
+    """Threads of each linear algebra library that is loaded."""
+    import numpy  # noqa: F401 - loads one
+    from threadpoolctl import threadpool_info
+
+    return [library["num_threads"] for library in threadpool_info()]
+
+
+def process_number(_):
+    return os.getpid()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_result_with_its_position(workers):
     arguments = [float(i) for i in range(7)]
     assert dict(map_in_processes(math.sqrt, arguments, workers=workers)) == {
         i: math.sqrt(a) for i, a in enumerate(arguments)
     }
-    assert threading.active_count() == 1 or not any("_feed" in t.name for t in threading.enumerate())
 
 
 def test_no_arguments():
     assert list(map_in_processes(math.sqrt, [], workers=2)) == []
 
 
-def test_linear_algebra_has_one_thread_in_children():
-    assert dict(map_in_processes(os.getenv, ["OMP_NUM_THREADS"], workers=1)) == {0: "1"}
+@pytest.mark.parametrize("workers", [1, 2])
+def test_linear_algebra_has_one_thread(workers):
+    for _, threads in map_in_processes(blas_threads, [0, 1, 2], workers=workers):
+        assert threads == [1] * len(threads)
 
 
-def test_an_exception_arrives_as_it_is():
-    with pytest.raises(ZeroDivisionError) as caught:
-        list(map_in_processes(partial(operator.truediv, 1.0), [1.0, 0.0], workers=1))
-    assert "In a child process" in caught.value.__notes__[0]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_exception_arrives_as_it_is(workers):
+    with pytest.raises(ZeroDivisionError):
+        list(map_in_processes(partial(operator.truediv, 1.0), [1.0, 0.0], workers=workers))
 
 
 def test_a_child_that_dies_is_reported():
-    with pytest.raises(RuntimeError, match="a child process ended"):
-        list(map_in_processes(os._exit, [3], workers=1))
+    with pytest.raises(RuntimeError, match="worker process"):
+        list(map_in_processes(os._exit, [3, 3], workers=2))
 
 
 def test_an_early_stop_leaves_no_process():
-    results = map_in_processes(math.sqrt, [1.0] * 50, workers=2)
-    next(results)
-    results.close()
-    assert not [t for t in threading.enumerate() if "_feed" in t.name]
+    results = map_in_processes(process_number, [1.0] * 50, workers=2)
+    _, pid = next(results)
+    with pytest.warns(UserWarning, match="cancelled"):
+        results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_bad_requests():
     with pytest.raises(ValueError, match="at least one worker"):
         list(map_in_processes(math.sqrt, [1.0], workers=0))
-    with pytest.raises(Exception, match=r"pickle|local"):
-        list(map_in_processes(lambda x: x, [1.0], workers=1))
 
 
-def test_scripts_need_no_main_guard_and_printing_does_no_harm(tmp_path):
-    """The child must not run the caller's script again, and what it prints goes to stderr."""
+def test_scripts_need_no_main_guard(tmp_path):
+    """The children must not run the caller's script again."""
     script = tmp_path / "script.py"
     root = Path(__file__).resolve().parents[2]
     script.write_text(
         "import sys\n"
         f"sys.path.append({str(root)!r})\n"
         "from sciml.datasets.parallel import map_in_processes\n"
-        "print(list(map_in_processes(print, ['from the child'], workers=1)))\n"
+        "print('once', sorted(map_in_processes(abs, [-1, -2], workers=2)))\n"
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert run.stdout == "[(0, None)]\n"
-    assert "from the child" in run.stderr
+    assert run.stdout == "once [(0, 1), (1, 2)]\n"
