@@ -1,9 +1,9 @@
 """Trains in forked children on command, so that `test_crash.py` can kill them.
 
-Reads one JSON object per line: {"output": folder, "workers": 0, "point": k or null}.  Answers with the
-child's process number at once and with its exit status when it has ended.  With a point k the child kills
-itself at the k-th step of the save protocol; point -1 counts the steps and leaves their number in
-``<output>.count``.
+Reads one JSON object per line: {"output": folder, "workers": 0, "point": k or null}.  Answers with
+"child <process number>" at once and with "status <exit status>" when it has ended.  With a point k the
+child kills itself at the k-th step of the save protocol; point -1 counts the steps and leaves their number
+in ``<output>.count``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
     # What a first training imports late, so that the children do not repeat it.
     for module in ("h5py", "safetensors.torch", "torch._dynamo", "torch.optim.swa_utils", "sciml.surrogate"):
         importlib.import_module(module)
-    print("ready", flush=True)
+    print("ready 0", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
@@ -89,8 +89,9 @@ def main() -> None:
                 status = stop.code if isinstance(stop.code, int) else 1
             finally:
                 os._exit(status)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        print("child", pid, flush=True)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print("status", status, flush=True)
 
 
 if __name__ == "__main__":

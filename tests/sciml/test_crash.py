@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -41,21 +42,24 @@ class Nursery:
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        assert self._line() == "ready"
+        assert self._answer("ready") == 0
 
-    def _line(self) -> str:
+    def _answer(self, kind: str) -> int:
+        """The number behind ``kind``: a status must never be taken for a process number."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        line = self.process.stdout.readline().split()
+        assert line[:1] == [kind], line
+        return int(line[1])
 
     def start(self, output: Path, *, steps: int, workers: int = 0, point: int | None = None) -> int:
         assert self.process.stdin is not None
         order = {"output": str(output), "workers": workers, "point": point, "steps": steps}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        return int(self._line())
+        return self._answer("child")
 
     def status(self) -> int:
-        return int(self._line())
+        return self._answer("status")
 
     def run(self, output: Path, **order: Any) -> int:
         self.start(output, **order)
@@ -132,7 +136,8 @@ def test_killed_at_random_instants(workers: int, nursery: Nursery, unbroken: Any
         for _ in range(5):
             pid = nursery.start(folder, steps=LONG, workers=workers)
             time.sleep(rng.uniform(0.05, 0.4))
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             if nursery.status() == 0:  # it had finished before the kill
                 break
             kills += 1
