@@ -13,8 +13,9 @@ ROOT = Path(__file__).resolve().parent
 if find_spec("sciml") is None:
     sys.path.append(str(ROOT))  # last, so that `datasets/` hides nobody's package of that name
 
-# Many small tensors: more than two threads cost more than they bring, and results vary with the count.
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# Small tensors: a second thread costs more than it brings (30 s instead of 1 s for one test when another process
+# competes for the cores), and results vary with the count.
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
