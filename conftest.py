@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent
 if find_spec("sciml") is None:
     sys.path.append(str(ROOT))  # last, so that `datasets/` hides nobody's package of that name
 
-# Small tensors: a second thread costs more than it brings (30 s instead of 1 s for one test when another process
-# competes for the cores), and results vary with the count.
+# Small tensors: a second thread costs more than it brings (30 s instead of 1 s for one test while another
+# process competes for the cores), and results vary with the count.
 torch.set_num_threads(1)
 
 
