@@ -1,0 +1,65 @@
+"""Each example in its small setting gives the number that stands at its top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def main_of(name: str) -> Callable[..., Any]:
+    spec = spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    main: Callable[..., Any] = module.main
+    return main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """Folder and test error of the first example."""
+    folder = tmp_path_factory.mktemp("example")
+    return folder, main_of("train_darcy")(folder)
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"train_darcy", "plug_in"}
+
+
+def test_train_darcy(trained: tuple[Path, float]) -> None:
+    folder, error = trained
+    assert 0.02 < error < 0.07
+    assert (folder / "darcy.sciml" / "card.json").exists() and (folder / "loss.png").exists()
+    assert main_of("train_darcy")(folder) == error  # the finished run, read back
+
+
+def test_plug_in(trained: tuple[Path, float]) -> None:
+    folder, _ = trained
+    table = main_of("plug_in")(folder / "darcy.sciml", samples=4)
+    cold, warm, _ = table[1e-1]
+    assert warm < 0.6 * cold
+    cold, warm, _ = table[1e-2]
+    assert warm < cold
+    # |error| <= |residual| times the condition number, which is of order 16^2 times the contrast 4.
+    assert table[1e-6][2] < 1e-6 * 1000
+
+
+def test_the_picture_of_the_readme(tmp_path: Path, trained: tuple[Path, float]) -> None:
+    """It reads what `sciml train` leaves behind."""
+    from sciml.cli import main
+
+    command = ["train", str(trained[0] / "darcy.h5"), "--steps", "3", "--output", str(tmp_path / "run")]
+    assert main([*command, "--set", "modes=3", "--set", "width=6", "--json"]) == 0
+    picture = EXAMPLES.parent / "docs" / "picture.py"
+    spec = spec_from_file_location("picture", picture)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(tmp_path / "run", tmp_path / "darcy.png")
+    assert (tmp_path / "darcy.png").read_bytes().startswith(b"\x89PNG")
