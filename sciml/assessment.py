@@ -187,13 +187,14 @@ def assess(
     Raises
     ------
     DataError
-        If there are no samples, or a field is missing.
+        If there are no samples, a field is missing, or is in other units.
     ConfigError
         If the data live on another domain than the surrogate.
     """
     if len(dataset) == 0:
         raise DataError(f"assess: {dataset.path} has no samples in this split; choose another one.")
     check_same_domain(f"assess: {dataset.path}", dataset.grid, surrogate.grid)
+    _check_units(surrogate, dataset)
     inputs, outputs = ([f.name for f in fields] for fields in (surrogate.inputs, surrogate.outputs))
     batch = min(TIMED_SAMPLES, len(dataset))
     x = dataset.tensor(inputs, range(batch), dtype=torch.float64)
@@ -219,6 +220,15 @@ def assess(
         digest=dataset.digest,
         floor=discretization_error(dataset),
     )
+
+
+def _check_units(surrogate: Surrogate, dataset: Dataset) -> None:
+    for field in (*surrogate.inputs, *surrogate.outputs):
+        if field.name in dataset.fields and dataset.fields[field.name].units != field.units:
+            raise DataError(
+                f"assess: {dataset.path} has {field.name!r} in {dataset.fields[field.name].units!r}, the "
+                f"surrogate in {field.units!r}."
+            )
 
 
 def _on_device(surrogate: Surrogate) -> Predictor:

@@ -140,8 +140,6 @@ def make(
     resolution: Annotated[int | None, Parameter(show_default=False)] = None,
     settings: Settings = (),
     samples: SampleOptions = SampleOptions(),  # noqa: B008
-    seed: int = 0,
-    workers: Annotated[int | None, Parameter(show_default=False)] = None,
     output: Annotated[Path | None, Parameter(show_default=False)] = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
@@ -156,10 +154,6 @@ def make(
         Cells along each axis.
     settings
         Another setting of the generator, NAME=VALUE such as high=10.0; may be repeated.
-    seed
-        From which all samples follow; sample i does not depend on how many there are.
-    workers
-        Processes; by default one per core. They do not change the result.
     output
         The file; by default NAME.h5 in the current folder.
     force
@@ -170,7 +164,7 @@ def make(
     from sciml.cli.data import make as work
 
     named = (f"resolution={resolution}", *settings) if resolution is not None else settings
-    return work(name, named, samples, seed=seed, workers=workers, output=output, force=force, json=json)
+    return work(name, named, samples, output=output, force=force, json=json)
 
 
 @data.command(help_epilogue="Example:\n\n  sciml data info darcy.h5")

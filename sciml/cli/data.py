@@ -24,8 +24,6 @@ def make(
     settings: Sequence[str],
     samples: SampleOptions,
     *,
-    seed: int,
-    workers: int | None,
     output: Path | None,
     force: bool,
     json: bool,
@@ -34,8 +32,8 @@ def make(
     cls = names.choose("generator", name, names.generators())
     given = names.parse_settings(settings)
     names.check_settings(name, cls, given, ())
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}.")
+    if samples.workers is not None and samples.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {samples.workers}.")
     try:
         generator = cls(**given)
     except TypeError as error:
@@ -55,8 +53,8 @@ def make(
             train=train,
             valid=valid,
             test=test,
-            seed=seed,
-            workers=workers,
+            seed=samples.seed,
+            workers=samples.workers,
             progress=lambda done, _total: bar.update(done),
         )
     say(f"wrote {path}, digest {data.digest}")

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter(negative="", show_default=False)]
-Seed = Annotated[int, Parameter()]
 Settings = Annotated[
     tuple[str, ...],
     Parameter(name="--set", negative="", show_default=False, consume_multiple=False),
@@ -99,7 +98,7 @@ class RunOptions:
 @Parameter(name="*", group="Samples")
 @dataclass(frozen=True)
 class SampleOptions:
-    """How many samples.
+    """Which samples.
 
     Parameters
     ----------
@@ -111,9 +110,15 @@ class SampleOptions:
         Validation samples.
     test
         Test samples.
+    seed
+        From which all samples follow; sample i does not depend on how many there are.
+    workers
+        Processes; by default one per core. They do not change the result.
     """
 
     samples: Annotated[int | None, Parameter(show_default=False)] = None
     train: Annotated[int | None, Parameter(show_default=False)] = None
     valid: Annotated[int | None, Parameter(show_default=False)] = None
     test: Annotated[int | None, Parameter(show_default=False)] = None
+    seed: int = 0
+    workers: Annotated[int | None, Parameter(show_default=False)] = None

@@ -67,7 +67,7 @@ def progress(what: str, total: int) -> Iterator[Bar]:
 
     shown = columns.Progress(
         columns.TextColumn("{task.description}"),
-        columns.BarColumn(),
+        columns.BarColumn(bar_width=12),
         columns.MofNCompleteColumn(),
         columns.TextColumn("{task.fields[rate]}{task.fields[note]}"),
         columns.TimeRemainingColumn(),

@@ -125,9 +125,8 @@ def _of_target(target: str, model: ModelOptions, training: TrainingOptions) -> P
         batch_size=recipe.batch_size,
         workers=training.workers or 0,
     )
-    channels = [sum(data.fields[name].components for name in side) for side in (inputs, outputs)]
     with Streams(seed).of("init").applied():
-        module = maker(channels[0], channels[1], data)
+        module = maker(*_channels(data), data)
     return Plan(
         name=preset.name if preset is not None else Path(target).stem,
         operator=operator,
@@ -186,6 +185,12 @@ def task_of(data: Dataset) -> tuple[list[str], list[str]]:
     timed = [name for name in (*inputs, *outputs) if data.fields[name].time]
     if timed:
         raise DataError(f"{data.path}: {', '.join(timed)} have a time axis, which this task cannot use yet.")
+    return inputs, outputs
+
+
+def _channels(data: Dataset) -> tuple[int, int]:
+    """Input and output channels of a model for these data."""
+    inputs, outputs = (sum(data.fields[name].components for name in side) for side in task_of(data))
     return inputs, outputs
 
 
@@ -251,25 +256,21 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
     settings = record["settings"]
     if training.seed is not None:
         settings["trainer"]["arguments"]["seed"] = training.seed
+    kinds = [
+        settings[key] if isinstance(settings[key], str) else (settings[key] or {}).get("class")
+        for key in ("objective", "validation")
+    ]
+    if set(kinds) - {"sciml.supervised.Supervised", None}:
+        raise ConfigError(f"--like {folder}: only supervised trainings can be repeated here, not {kinds}.")
     _find_data(settings)
     trainer, objective, validation, stop = (
         build(settings[key]) for key in ("trainer", "objective", "validation", "stop")
     )
-    operator, code = (
-        next(
-            (n for n, c in names.operators().items() if describe(c)["name"] == settings["model"]["class"]),
-            settings["model"]["class"],
-        ),
-        None,
-    )
+    operator, code = _short_name(settings["model"]["class"]), None
     with trainer.streams.of("init").applied():
         if own:
             operator, maker, code = operator_maker(model)
-            inputs, outputs = task_of(objective.dataset)
-            channels = [
-                sum(objective.dataset.fields[name].components for name in side) for side in (inputs, outputs)
-            ]
-            module = maker(channels[0], channels[1], objective.dataset)
+            module = maker(*_channels(objective.dataset), objective.dataset)
         else:
             module = build(settings["model"])
     return Plan(
@@ -283,6 +284,11 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
         every=settings["every"],
         stop=stop,
     )
+
+
+def _short_name(path: str) -> str:
+    """The name on the command line of a class, or the path of a class that has none."""
+    return next((n for n, cls in names.operators().items() if describe(cls)["name"] == path), path)
 
 
 def _find_data(settings: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def guarded(app: App, arguments: list[str]) -> int:
         say(f"{' '.join(str(error).split())} See --help.")
         return USAGE
     except Interrupted as stop:
-        say("stopped by a signal; the same command goes on from the last checkpoint.")
+        say("stopped by a signal; the same command goes on where this one was.")
         return int(stop.code) if isinstance(stop.code, int) else REQUEUE
     except KeyboardInterrupt:
         say("stopped by Ctrl-C.")

@@ -55,8 +55,8 @@ def _fit(plan: Plan, folder: Path, *, force: bool) -> Run:
     with progress("training", plan.trainer.steps) as bar:
         for step in loop:
             if "validation" in step.row:
-                judged = ", ".join(f"{k} {v:.4g}" for k, v in step.row["validation"].items())
-                judged = f", validation {judged}"
+                # The first metric, the relative L2 error: a line of a terminal is short.
+                judged = f", validation {next(iter(step.row['validation'].values())):.4g}"
             bar.update(step.number, f"loss {step.loss:.4g}{judged}")
     return loop.run
 

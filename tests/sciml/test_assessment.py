@@ -139,6 +139,10 @@ def test_mistakes(tmp_path: Path) -> None:
         assess(surrogate_of(2.0), data.test.subset([]))
     with pytest.raises(ConfigError, match="axis 'x'"):
         assess(surrogate_of(2.0, upper=2.0), data.test)
+    surrogate = surrogate_of(2.0)
+    surrogate.outputs = (Channel("u", "km"),)
+    with pytest.raises(DataError, match="has 'u' in 'm', the surrogate in 'km'"):
+        assess(surrogate, data.test)
 
 
 @pytest.mark.parametrize(
