@@ -31,8 +31,14 @@ class Term:
 
     def mean(self) -> Tensor:
         """The weighted mean, a scalar."""
-        values = self.values.square() if self.square else self.values
-        return (self.weight * values).mean()
+        return self._weighted().mean()
+
+    def sum(self) -> Tensor:
+        """The weighted sum, a scalar; what processes add up before they divide."""
+        return self._weighted().sum()
+
+    def _weighted(self) -> Tensor:
+        return self.weight * (self.values.square() if self.square else self.values)
 
 
 def total(terms: Mapping[str, Term]) -> Tensor:

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sciml import processes
 from sciml.calling import evaluating
 from sciml.checkpoints import to_device
 from sciml.description import describe
 from sciml.errors import CheckpointError, ConfigError, DivergedError
-from sciml.objective import Batch, Objective, total
+from sciml.objective import Batch, Objective
 from sciml.run import FORMAT, Run, RunFolder, versions
-from sciml.signals import Interrupted, StopSignals
+from sciml.signals import CTRL_C, REQUEUE, Interrupted, StopSignals
 
 if TYPE_CHECKING:
     from sciml.trainer import EarlyStop, Trainer
+
+TOTAL = ""  # beside the names of terms
 
 Validation = Objective | Callable[[nn.Module], dict[str, float]]
 
@@ -70,16 +73,30 @@ class Training:
 
     def __iter__(self) -> Iterator[Step]:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(processes.joined())
+            processes.same_everywhere([*self.model.state_dict().values(), *self.objective.parameters()])
             if self.folder is None:
                 signals = None
                 self.objective.check(self.model)
             else:
-                signals = self._open(self.folder, stack)
+                self._open(self.folder, stack)
+                signals = stack.enter_context(StopSignals())
             while not self.finished:
                 yield self._advance()
-                if signals is not None and signals.code is not None and not self.finished:
-                    self._save()
-                    raise Interrupted(signals.code)
+                if signals is not None and not self.finished:
+                    self._stop_if_told(signals)
+
+    def _stop_if_told(self, signals: StopSignals) -> None:
+        """All processes stop after the same step, whichever of them got the signal."""
+        code = signals.code
+        if processes.count() > 1:
+            codes = processes.add_up(
+                torch.tensor([code == REQUEUE, code == CTRL_C], device=self._device).int()
+            )
+            code = REQUEUE if codes[0] else CTRL_C if codes[1] else None
+        if code is not None:
+            self._save()
+            raise Interrupted(code)
 
     def _advance(self) -> Step:
         started = time.perf_counter()
@@ -88,7 +105,8 @@ class Training:
         streams, trainer = self.trainer.streams, self.trainer
         self.model.train()
         with streams.of("model").applied(self.step):  # dropout and the like draw from the global state
-            batch = self.objective.draw(self.step, self.model, streams).to(self._device)
+            batch = self.objective.draw(self.step, self.model, streams)
+            batch = processes.own_part(batch).to(self._device)
             loss, terms = self._optimize(batch)
         rate = self._optimizer.param_groups[0]["lr"]
         if self._schedule is not None:
@@ -106,11 +124,11 @@ class Training:
         self._seconds += time.perf_counter() - started
         row["seconds"] = round(self._seconds, 3)
         self.history.append(row)
-        if self.folder is not None:
+        if self.folder is not None and processes.rank() == 0:
             self.folder.append(row)
         if self.finished:
             self._finish()
-        elif due and self.folder is not None:
+        elif due:
             self._save()
         return Step(self.step, trainer.steps, loss, row)
 
@@ -129,19 +147,19 @@ class Training:
             nonlocal first
             self._optimizer.zero_grad(set_to_none=True)
             losses: dict[str, float] = {}
-            summed = 0.0
             for part in parts:
                 with autocast:
-                    terms = self.objective.terms(self.model, part)
-                    loss = total(terms) / count
+                    means = processes.means(self.objective.terms(self.model, part))
+                    loss = torch.stack(list(means.values())).sum() / count
                 loss.backward()
-                summed += float(loss.detach())
-                for name, term in terms.items():
-                    losses[name] = losses.get(name, 0.0) + float(term.mean().detach()) / count
+                shares = processes.add_up(torch.stack([loss, *means.values()])).tolist()
+                for name, share in zip([TOTAL, *means], shares, strict=True):
+                    losses[name] = losses.get(name, 0.0) + share / (1 if name == TOTAL else count)
+            processes.add_up_gradients(self._parameters)
             if self.trainer.clip is not None:
                 torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip)
-            first = first or losses
-            return summed
+            first = first or {name: value for name, value in losses.items() if name != TOTAL}
+            return losses[TOTAL]
 
         loss = float(self._optimizer.step(closure))
         return loss, first if len(first) > 1 else {}
@@ -153,7 +171,7 @@ class Training:
             if isinstance(self.validation, Objective):
                 scores = self.validation.evaluate(model, self.trainer.streams)
             else:
-                scores = self.validation(model)
+                scores = processes.tell(self.validation(model) if processes.rank() == 0 else None)
         if self.stop is not None:
             self._watch(scores)
         return scores
@@ -260,13 +278,32 @@ class Training:
             "stop": describe(self.stop),
         }
 
-    def _open(self, folder: RunFolder, stack: contextlib.ExitStack) -> StopSignals:
-        """Lock the folder, compare settings, resume or begin; lock and signal handlers go with ``stack``."""
-        settings = self._settings()
+    def _open(self, folder: RunFolder, stack: contextlib.ExitStack) -> None:
+        """Process 0 locks the folder, which goes with ``stack``, and reads; all resume or begin."""
+        state, problem = None, None
+        if processes.rank() == 0:
+            try:
+                state = self._claim(folder, stack)
+            except Exception as error:  # the others must hear of it, or they would wait for ever
+                problem = error
+        state, problem = processes.tell((state, problem))
+        if problem is not None:
+            raise problem
+        if state is not None:
+            self.load_state_dict(state)
+        if processes.rank() == 0:
+            self.history = folder.rewind(self.step)
+            if self.finished:
+                self._complete(folder)
+        self.history = processes.tell(self.history)
+
+    def _claim(self, folder: RunFolder, stack: contextlib.ExitStack) -> dict[str, Any] | None:
+        """Lock, compare settings, and return the state to go on from, if there is one."""
         stack.callback(folder.release)
         folder.acquire()
         if self.force:
             folder.clear()
+        settings = self._settings()
         record = folder.agree(settings)
         found = folder.checkpoints.load()
         if found is None:
@@ -283,28 +320,24 @@ class Training:
             )
         if found is None:
             self._save()  # the initial weights are the caller's, who may not make the same ones again
-        else:
-            self.load_state_dict(found[1])
-        self.history = folder.rewind(self.step)
-        if self.finished:
-            self._complete(folder, record)
-        return stack.enter_context(StopSignals())
+            return None
+        return found[1]
 
     def _save(self) -> None:
-        if self.folder is not None:
+        if self.folder is not None and processes.rank() == 0:
             self.folder.checkpoints.save(self.step, self.state_dict())
 
     def _finish(self) -> None:
         if self._best_weights is not None:
             self._judged.load_state_dict(self._best_weights)
         self._save()
-        if self.folder is not None:
-            record = self.folder.read()
-            assert record is not None
-            self._complete(self.folder, record)
+        if self.folder is not None and processes.rank() == 0:
+            self._complete(self.folder)
 
-    def _complete(self, folder: RunFolder, record: dict[str, Any]) -> None:
+    def _complete(self, folder: RunFolder) -> None:
         """The last files of a run; repeated if the process died between the final checkpoint and them."""
+        record = folder.read()
+        assert record is not None
         if record["status"] == "finished":
             return
         surrogate = self.objective.surrogate(self._judged)
