@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from sciml.errors import ConfigError
+from sciml.errors import ConfigError, DataError, ShapeError
 
 EXTRAS = ("coordinates", "mask", "parameters", "time", "dt", "neighbors", "functions", "queries")
 
@@ -64,3 +65,39 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def try_out(
+    who: str,
+    model: nn.Module,
+    predict: Callable[[], Tensor],
+    x: Tensor,
+    y: Tensor,
+    names: tuple[str, str],
+) -> None:
+    """Call a model once, before training, on one sample x of (batch, channel, *space); y is its target.
+
+    ``names`` say for the message what x and y are.
+
+    Raises
+    ------
+    ShapeError
+        If the model fails, or its prediction does not have the shape of y.
+    """
+    inputs, outputs = names
+    try:
+        with torch.no_grad(), evaluating(model):
+            prediction = predict()
+    except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, ConfigError | DataError):
+            raise
+        raise ShapeError(
+            f"{who}: the model fails on one sample of {inputs}, x of shape {tuple(x.shape)} "
+            f"(batch, channel, *space): {error}"
+        ) from error
+    if prediction.shape != y.shape:
+        raise ShapeError(
+            f"{who}: the model maps {inputs}, shape {tuple(x.shape)}, to {tuple(prediction.shape)}, but "
+            f"{outputs} have shape {tuple(y.shape)} (batch, channel, *space). Set its in_channels to "
+            f"{x.shape[1]} and its out_channels to {y.shape[1]}."
+        )

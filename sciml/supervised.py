@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sciml.calling import call, evaluating
+from sciml import processes
+from sciml.calling import call, evaluating, try_out
 from sciml.description import describable
-from sciml.errors import ConfigError, DataError, ShapeError
+from sciml.errors import ConfigError
 from sciml.metrics import relative_l2
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
-from sciml.streams import Stream, Streams
+from sciml.reading import ReadAhead, Samples, rows_of_step
+from sciml.streams import Streams
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
     from sciml.surrogate import Surrogate
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-# Fields up to this size are read once and kept; larger ones are read batch by batch.
-_RESIDENT_BYTES = 2**30
-
-
-def rows_of_step(step: int, size: int, batch_size: int, order: Stream) -> list[int]:
-    """The samples of one step: consecutive positions in an endless sequence of shuffled epochs.
-
-    A pure function of its arguments, so nothing has to be saved, no sample is seen twice or left out in an
-    epoch, and every batch is full.
-
-    Examples
-    --------
-    >>> order = Streams(0).of("order")
-    >>> sorted(rows_of_step(0, 4, 2, order) + rows_of_step(1, 4, 2, order))
-    [0, 1, 2, 3]
-    """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = {int(e): order.numpy(int(e)).permutation(size) for e in np.unique(positions // size)}
-    return [int(epochs[int(p // size)][p % size]) for p in positions]
-
-
-class _Rows(torch.utils.data.Sampler[list[int]]):
-    """The rows of step ``start``, ``start + 1``, ... without end, for a loader that reads ahead."""
-
-    def __init__(self, start: int, size: int, batch_size: int, order: Stream) -> None:
-        self.start, self.size, self.batch_size, self.order = start, size, batch_size, order
-
-    def __iter__(self) -> Iterator[list[int]]:
-        step = self.start
-        while True:
-            yield rows_of_step(step, self.size, self.batch_size, self.order)
-            step += 1
-
-
-class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Rows to (inputs, outputs); lives in the loader's worker processes."""
-
-    def __init__(self, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        self.dataset, self.inputs, self.outputs = dataset, list(inputs), list(outputs)
-
-    def __getitem__(self, rows: Any) -> tuple[Tensor, Tensor]:
-        return self.dataset.tensor(self.inputs, rows), self.dataset.tensor(self.outputs, rows)
 
 
 @describable
@@ -124,43 +83,20 @@ class Supervised(Objective):
         self.encoder = Normalization.from_statistics([dataset.statistics(name) for name in self.inputs])
         self.decoder = Normalization.from_statistics([dataset.statistics(name) for name in self.outputs])
         self._coordinates = torch.from_numpy(dataset.grid.unit_coordinates()).float()
-        self._resident: tuple[Tensor, Tensor] | None = None
-        self._loader: Iterator[tuple[Tensor, Tensor]] | None = None
-        self._next: tuple[int, int] | None = None  # (seed, step) that the loader delivers next
+        self._samples = Samples(dataset, (self.inputs, self.outputs))
+        self._ahead = ReadAhead(self._samples.stored, workers) if workers else None
 
     # Reading.
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
-        x, y = self._read_ahead(step, streams) if self.workers else self._read(self._rows(step, streams))
+        if self._ahead is None:
+            x, y = self._samples.read(self._rows(streams, step))
+        else:
+            x, y = self._ahead.batch(step, streams.seed, partial(self._rows, streams))
         return Batch({"x": x, "y": y}, {"coordinates": self._coordinates})
 
-    def _rows(self, step: int, streams: Streams) -> list[int]:
+    def _rows(self, streams: Streams, step: int) -> list[int]:
         return rows_of_step(step, len(self.dataset), self.batch_size, streams.of("order"))
-
-    def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        if self._resident is None:
-            read = _Reader(self.dataset, self.inputs, self.outputs)
-            x, y = read[list(rows)]
-            if len(self.dataset) * (x[0].nbytes + y[0].nbytes) > _RESIDENT_BYTES:
-                return x, y
-            self._resident = read[None]
-        x, y = self._resident
-        return x[rows], y[rows]
-
-    def _read_ahead(self, step: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        if self._loader is None or self._next != (streams.seed, step):
-            rows = _Rows(step, len(self.dataset), self.batch_size, streams.of("order"))
-            loader: torch.utils.data.DataLoader[tuple[Tensor, Tensor]] = torch.utils.data.DataLoader(
-                _Reader(self.dataset, self.inputs, self.outputs),
-                sampler=rows,
-                batch_size=None,
-                num_workers=self.workers,
-                # Without its own generator the loader would draw from, and so change, the global state.
-                generator=torch.Generator().manual_seed(0),
-            )
-            self._loader = iter(loader)
-        self._next = (streams.seed, step + 1)
-        return next(self._loader)
 
     # Minimizing.
 
@@ -186,42 +122,35 @@ class Supervised(Objective):
         if callable(check_grid):
             check_grid(self.dataset.grid.shape)
         x, y = (self.dataset.tensor(names, [0]) for names in (self.inputs, self.outputs))
-        first = next(model.parameters(), x)
-        try:
-            with torch.no_grad(), evaluating(model):
-                extras = {"coordinates": self._coordinates.to(first.device)}
-                prediction = self.predict(model, x.to(first.device), extras)
-        except (RuntimeError, ValueError, IndexError) as error:
-            if isinstance(error, ConfigError | DataError):
-                raise
-            raise ShapeError(
-                f"Supervised: the model fails on one sample of {self.inputs}, x of shape {tuple(x.shape)} "
-                f"(batch, channel, *space): {error}"
-            ) from error
-        if prediction.shape != y.shape:
-            raise ShapeError(
-                f"Supervised: the model maps {self.inputs}, shape {tuple(x.shape)}, to "
-                f"{tuple(prediction.shape)}, but {self.outputs} have shape {tuple(y.shape)} (batch, channel, "
-                f"*space). Set its in_channels to {x.shape[1]} and its out_channels to {y.shape[1]}."
-            )
+        device = next(model.parameters(), x).device
+        extras = {"coordinates": self._coordinates.to(device)}
+        predict = partial(self.predict, model, x.to(device), extras)
+        try_out("Supervised", model, predict, x, y, (str(self.inputs), str(self.outputs)))
 
     # Judging and using.
 
     def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
-        """Mean over all samples of the relative L2 error, and of the loss if that is another one; float64."""
+        """Mean over all samples of the relative L2 error, and of the loss if that is another one; float64.
+
+        With several processes each judges its share of the samples.
+        """
         losses: dict[str, Loss] = {"relative_l2": relative_l2}
         losses.setdefault(getattr(self.loss, "__name__", "loss"), self.loss)
         sums = dict.fromkeys(losses, 0.0)
         device = next(model.parameters(), self._coordinates).device
-        for start in range(0, len(self.dataset), self.batch_size):
-            rows = list(range(start, min(start + self.batch_size, len(self.dataset))))
-            x, y = (tensor.to(device) for tensor in self._read(rows))
+        own = range(processes.rank(), len(self.dataset), processes.count())
+        for start in range(0, len(own), self.batch_size):
+            rows = list(own[start : start + self.batch_size])
+            x, y = (tensor.to(device) for tensor in self._samples.read(rows))
             with torch.no_grad(), evaluating(model):
                 encoded = self.predict(model, x, {"coordinates": self._coordinates.to(device)})
             decoded = self.decoder.to(device).decode(encoded.double())
             for name, loss in losses.items():
                 sums[name] += float(loss(decoded, y.double()).sum())
-        return {name: value / len(self.dataset) for name, value in sums.items()}
+        whole = processes.add_up(
+            torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
+        ).tolist()
+        return {name: value / len(self.dataset) for name, value in zip(sums, whole, strict=True)}
 
     def surrogate(self, model: nn.Module) -> Surrogate:
         from sciml.surrogate import Channel, Surrogate

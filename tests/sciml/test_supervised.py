@@ -19,9 +19,10 @@ from sciml.grid import Grid
 from sciml.metrics import relative_l2
 from sciml.objective import total
 from sciml.operators.fno import FNO
+from sciml.reading import rows_of_step
 from sciml.schema import Field
 from sciml.streams import Streams
-from sciml.supervised import Supervised, rows_of_step
+from sciml.supervised import Supervised
 from sciml.trainer import Trainer
 
 COUNT, SHAPE = 10, (8, 6)
@@ -120,10 +121,10 @@ def test_reading_ahead_changes_nothing(workers: int, data: Dataset) -> None:
 
 def test_large_data_are_read_batch_by_batch(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     resident = Supervised(data.train, ["a"], ["u"], batch_size=4).draw(3, Affine(), Streams(0))
-    monkeypatch.setattr("sciml.supervised._RESIDENT_BYTES", 0)
+    monkeypatch.setattr("sciml.reading.RESIDENT_BYTES", 0)
     task = Supervised(data.train, ["a"], ["u"], batch_size=4)
     assert torch.equal(task.draw(3, Affine(), Streams(0))["x"], resident["x"])
-    assert task._resident is None
+    assert not task._samples.resident
 
 
 def test_extras_go_to_models_that_name_them(data: Dataset) -> None:
