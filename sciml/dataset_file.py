@@ -289,7 +289,7 @@ def summary(layout: Layout, name: str, indices: NDArray[np.int64]) -> str:
     counts = ", ".join(f"{int((parts == i).sum())} {split}" for i, split in enumerate(SPLITS) if i in parts)
     lines = [f"<Dataset {name}: {len(indices)} samples ({counts})>"]
     for axis in layout.grid.axes:
-        kind = f"{'periodic ' if axis.periodic else ''}{axis.location}s"
+        kind = f"{'periodic ' if axis.periodic else ''}{axis.kind}"
         lines.append(f"  {axis.name:<12} {axis.size} {kind} on [{axis.lower:g}, {axis.upper:g}] {axis.units}")
     if "time" in layout.small:
         times = layout.small["time"]

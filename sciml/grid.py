@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sciml.errors import DataError, ShapeError, nearest
 
-Location = Literal["node", "cell"]
+Location = Literal["node", "cell", "left"]
 Float = NDArray[np.float64]
 
 
@@ -21,7 +21,7 @@ Float = NDArray[np.float64]
 class Axis:
     """Uniform points on the interval [lower, upper].
 
-    Three conventions, and the difference between them is a classical source of O(h) errors:
+    Four conventions, and the difference between them is a classical source of O(h) errors:
 
     ==================  =====================================  ==========================
     location, periodic  points, i = 0 .. size - 1              spacing h
@@ -29,7 +29,11 @@ class Axis:
     node, bounded       lower + i h, both ends included        (upper - lower)/(size - 1)
     node, periodic      lower + i h, right end left out        (upper - lower)/size
     cell                lower + (i + 1/2) h, cell centers      (upper - lower)/size
+    left, bounded       lower + i h, left ends of cells        (upper - lower)/size
     ==================  =====================================  ==========================
+
+    "left" is what strided slicing of a node grid leaves, ``x[::26][:16]`` of 421 nodes: the left edge is on
+    the boundary and the right one is not, and every 13th node on the same interval is the same grid, refined.
 
     Raises
     ------
@@ -57,13 +61,22 @@ class Axis:
             raise ShapeError(
                 f"Axis {self.name!r}: needs finite lower < upper, got {self.lower} and {self.upper}."
             )
-        if self.location not in ("node", "cell"):
-            raise ShapeError(f"Axis {self.name!r}: location is 'node' or 'cell', got {self.location!r}.")
+        if self.location not in ("node", "cell", "left"):
+            raise ShapeError(
+                f"Axis {self.name!r}: location is 'node', 'cell' or 'left', got {self.location!r}."
+            )
+        if self.location == "left" and self.periodic:
+            raise ShapeError(f"Axis {self.name!r}: periodic nodes are location='node', not 'left'.")
         least = 2 if self.location == "node" and not self.periodic else 1
         if self.size < least:
             raise ShapeError(
                 f"Axis {self.name!r}: a {self.location} axis needs at least {least} points, got {self.size}."
             )
+
+    @property
+    def kind(self) -> str:
+        """What the points are, for people: "nodes", "cells" or "left ends"."""
+        return "left ends" if self.location == "left" else f"{self.location}s"
 
     @property
     def spacing(self) -> float:
@@ -80,7 +93,11 @@ class Axis:
 
     @property
     def weights(self) -> Float:
-        """Quadrature weights, (size,), that sum to the length: trapezoid at bounded nodes, else midpoint."""
+        """Quadrature weights, (size,), that sum to the length: trapezoid at bounded nodes, else h each.
+
+        That is the midpoint rule for cells, exact to rounding for smooth periodic functions, and only of
+        first order for "left".
+        """
         weights = np.full(self.size, self.spacing, dtype=np.float64)
         if self.location == "node" and not self.periodic:
             weights[[0, -1]] *= 0.5
@@ -129,7 +146,7 @@ class Axis:
         if location == "cell":
             lower, upper = values[0] - spacing / 2, values[-1] + spacing / 2
         else:
-            lower, upper = values[0], values[-1] + (spacing if periodic else 0.0)
+            lower, upper = values[0], values[-1] + (spacing if periodic or location == "left" else 0.0)
         return cls(name, float(lower), float(upper), int(values.size), location, periodic, units)
 
 

@@ -27,6 +27,7 @@ _CONVENTIONS: dict[str, tuple[Location, bool]] = {
     "nodes with both ends": ("node", False),
     "nodes without the right end (periodic)": ("node", True),
     "cell centers": ("cell", False),
+    "nodes without the right end (bounded)": ("left", False),
 }
 
 

@@ -131,7 +131,7 @@ def _show(data: Dataset) -> None:
     for axis in data.grid.axes:
         ends = "periodic" if axis.periodic else "bounded"
         print(
-            f"axis     {axis.name}: {axis.size} {axis.location}s on [{axis.lower:g}, {axis.upper:g}], "
+            f"axis     {axis.name}: {axis.size} {axis.kind} on [{axis.lower:g}, {axis.upper:g}], "
             f"{ends}, units {axis.units}"
         )
     rows = []

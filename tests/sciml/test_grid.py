@@ -16,9 +16,10 @@ from sciml.grid import Axis, Grid
         ("node", False, [2.0, 3.0, 4.0, 5.0, 6.0]),
         ("node", True, [2.0, 2.8, 3.6, 4.4, 5.2]),
         ("cell", False, [2.4, 3.2, 4.0, 4.8, 5.6]),
+        ("left", False, [2.0, 2.8, 3.6, 4.4, 5.2]),
     ],
 )
-def test_points_of_the_three_conventions(location: Any, periodic: bool, points: list[float]) -> None:
+def test_points_of_the_four_conventions(location: Any, periodic: bool, points: list[float]) -> None:
     axis = Axis("x", 2.0, 6.0, 5, location, periodic)
     np.testing.assert_allclose(axis.coordinates, points, rtol=1e-15)
     assert np.diff(axis.coordinates) == pytest.approx(axis.spacing)
@@ -47,6 +48,14 @@ def test_weights_of_a_bounded_axis_have_order_two() -> None:
         np.testing.assert_allclose(slopes, expected, atol=0.01)
 
 
+def test_left_ends_are_a_strided_node_grid_at_every_stride() -> None:
+    nodes = Axis("x", 0.0, 1.0, 421, "node").coordinates
+    coarse = Axis("x", 0.0, 416 / 420, 16, "left")
+    np.testing.assert_allclose(coarse.coordinates, nodes[::26][:16], rtol=1e-14)
+    np.testing.assert_allclose(coarse.with_size(32).coordinates, nodes[::13][:32], rtol=1e-14)
+    assert coarse.weights.sum() == pytest.approx(416 / 420, rel=1e-15)
+
+
 def test_resolution_changes_leave_the_domain() -> None:
     grid = Grid.box((8, 4), lower=(0.0, -1.0), upper=(2.0, 1.0), periodic=(True, False), units="m")
     fine = grid.with_shape((16, 12))
@@ -72,6 +81,8 @@ def test_impossible_axes_are_refused() -> None:
         Axis("x", 1.0, 1.0, 4)
     with pytest.raises(ShapeError, match="at least 2 points, got 1"):
         Axis("x", 0.0, 1.0, 1, "node")
+    with pytest.raises(ShapeError, match="location='node', not 'left'"):
+        Axis("x", 0.0, 1.0, 4, "left", periodic=True)
     with pytest.raises(ShapeError, match="distinct names"):
         Grid((Axis("x", 0, 1, 2), Axis("x", 0, 1, 2)))
     with pytest.raises(DataError, match="one spacing"):
