@@ -55,6 +55,11 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
     return result
 
 
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The dtype a model computes in: that of its first floating-point parameter, float32 without one."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode (dropout, batch statistics) inside the block; every module's own mode after it."""

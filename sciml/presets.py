@@ -54,13 +54,13 @@ class Generator(Protocol):
 @describable
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW under one cycle of the learning rate (up for a tenth of the steps, then down along a cosine)."""
+    """AdamW under one cycle of the learning rate (up for a fifth of the steps, then down along a cosine)."""
 
     steps: int = 2000
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    batch_size: int = 8
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
-    clip: float | None = 1.0
+    clip: float | None = None
     ema: float | None = None
     precision: Literal["float32", "bf16"] = "float32"
 
@@ -68,7 +68,7 @@ class Recipe:
         """The trainer with these settings."""
         return Trainer(
             self.steps,
-            optimizer=partial(AdamW, lr=self.learning_rate, weight_decay=self.weight_decay),
+            optimizer=partial(AdamW, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True),
             schedule=self._schedule(),
             clip=self.clip,
             ema=self.ema,
@@ -79,7 +79,7 @@ class Recipe:
     def _schedule(self) -> partial[OneCycleLR] | None:
         if self.steps < 4:  # no room to rise and fall; OneCycleLR would divide by zero
             return None
-        rise = max(0.1, 2 / self.steps)  # at least two steps, for the same reason
+        rise = max(0.2, 2 / self.steps)  # at least two steps, for the same reason
         return partial(OneCycleLR, max_lr=self.learning_rate, total_steps=self.steps, pct_start=rise)
 
 

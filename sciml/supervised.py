@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sciml import processes
-from sciml.calling import call, evaluating, try_out
+from sciml.calling import call, dtype_of, evaluating, try_out
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.metrics import relative_l2
@@ -93,7 +93,8 @@ class Supervised(Objective):
             x, y = self._samples.read(self._rows(streams, step))
         else:
             x, y = self._ahead.batch(step, streams.seed, partial(self._rows, streams))
-        return Batch({"x": x, "y": y}, {"coordinates": self._coordinates})
+        dtype = dtype_of(model)
+        return Batch({"x": x.to(dtype), "y": y.to(dtype)}, {"coordinates": self._coordinates})
 
     def _rows(self, streams: Streams, step: int) -> list[int]:
         return rows_of_step(step, len(self.dataset), self.batch_size, streams.of("order"))
@@ -121,7 +122,8 @@ class Supervised(Objective):
         check_grid = getattr(model, "check_grid", None)
         if callable(check_grid):
             check_grid(self.dataset.grid.shape)
-        x, y = (self.dataset.tensor(names, [0]) for names in (self.inputs, self.outputs))
+        dtype = dtype_of(model)
+        x, y = (self.dataset.tensor(names, [0], dtype) for names in (self.inputs, self.outputs))
         device = next(model.parameters(), x).device
         extras = {"coordinates": self._coordinates.to(device)}
         predict = partial(self.predict, model, x.to(device), extras)
@@ -141,7 +143,7 @@ class Supervised(Objective):
         own = range(processes.rank(), len(self.dataset), processes.count())
         for start in range(0, len(own), self.batch_size):
             rows = list(own[start : start + self.batch_size])
-            x, y = (tensor.to(device) for tensor in self._samples.read(rows))
+            x, y = (tensor.to(device, dtype_of(model)) for tensor in self._samples.read(rows))
             with torch.no_grad(), evaluating(model):
                 encoded = self.predict(model, x, {"coordinates": self._coordinates.to(device)})
             decoded = self.decoder.to(device).decode(encoded.double())

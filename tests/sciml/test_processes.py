@@ -1,0 +1,75 @@
+"""Two gloo processes against one: the same losses to rounding of float64, also if their number changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sciml import processes
+from sciml.dataset import write_dataset
+from sciml.grid import Grid
+from sciml.objective import Batch, Term
+from sciml.schema import Field
+
+SCRIPT = Path(__file__).with_name("distributed_child.py")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "noise.h5"
+    arrays = np.random.default_rng(0).standard_normal((2, 11, 8, 8))
+    fields = [(Field("a", "input"), arrays[0]), (Field("u", "output"), arrays[1])]
+    write_dataset(path, grid=Grid.box((8, 8)), fields=fields, split=np.zeros(11, dtype=np.int8))
+    return path
+
+
+def train(count: int, data: Path, folder: Path, *stop: str) -> dict[str, list[Any]]:
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
+    )
+    run = subprocess.run(
+        [sys.executable, *launcher, str(SCRIPT), str(data), str(folder), *stop],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    losses: dict[str, list[Any]] = json.loads(run.stdout.splitlines()[-1])
+    return losses
+
+
+def assert_same(one: dict[str, list[Any]], two: dict[str, list[Any]]) -> None:
+    for name in one:
+        assert len(one[name]) == len(two[name]) == 50
+        for (loss_1, judged_1), (loss_2, judged_2) in zip(one[name], two[name], strict=True):
+            assert loss_1 == pytest.approx(loss_2, rel=1e-12)
+            assert judged_1 == (None if judged_2 is None else pytest.approx(judged_2, rel=1e-12))
+
+
+def test_two_processes_train_as_one_does(data: Path, tmp_path: Path) -> None:
+    one = train(1, data, tmp_path / "one")
+    two = train(2, data, tmp_path / "two")
+    assert_same(one, two)
+    train(2, data, tmp_path / "changed", "23")  # stops after 23 steps, with a checkpoint of step 20
+    assert_same(one, train(1, data, tmp_path / "changed"))
+
+
+def test_a_single_process_sends_nothing() -> None:
+    values = torch.arange(3.0, requires_grad=True)
+    assert (processes.count(), processes.rank()) == (1, 0)
+    assert torch.equal(processes.add_up(values), values)
+    assert processes.tell({"a": 1}) == {"a": 1}
+    batch = Batch({"x": values})
+    assert processes.own_part(batch) is batch
+    assert processes.means({"t": Term(values, weight=2.0)})["t"].item() == 2.0
+    with processes.joined():
+        assert processes.count() == 1
