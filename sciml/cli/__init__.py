@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import sys
 
     # Threads that wait for each other by spinning take the cores from those they wait for as soon as anything
-    # else runs: a training step took 130 ms instead of 450 ms beside two busy processes, and 5 percent more on
-    # an idle machine.  Read once, when torch starts its threads.
+    # else runs: a training step took 130 ms instead of 450 ms beside two busy processes, and 5 percent more
+    # on an idle machine.  Read once, when torch starts its threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from sciml.cli.app import app

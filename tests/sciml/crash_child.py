@@ -1,6 +1,7 @@
 """Trains in forked children on command, so that `test_crash.py` can kill them.
 
-Reads one JSON object per line: {"output": folder, "workers": 0, "point": k or null}.  Answers with
+Reads one JSON object per line: {"output": folder, "workers": 0, "steps": n, "point": k or null}; zero steps
+stand for the PINN of `test_pinn_protocol.py`.  Answers with
 "child <process number>" at once and with "status <exit status>" when it has ended.  With a point k the
 child kills itself at the k-th step of the save protocol; point -1 counts the steps and leaves their number
 in ``<output>.count``.
@@ -9,6 +10,7 @@ in ``<output>.count``.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -44,6 +46,17 @@ def train(data: Path, output: str, workers: int, steps: int) -> None:
     trainer.fit(model, task, validation=task, output=output, every=max(2, steps // 10))
 
 
+def train_pinn(output: str) -> None:
+    """The problem of `test_pinn_protocol.py`: adaptive points, a trainable coefficient, Adam, then L-BFGS."""
+    torch.set_num_threads(1)
+    path = Path(__file__).with_name("test_pinn_protocol.py")
+    spec = importlib.util.spec_from_file_location("pinn_protocol", path)
+    assert spec is not None and spec.loader is not None
+    protocol = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(protocol)
+    protocol.TRAINER.fit(protocol.network(), protocol.InversePoisson(), output=output, every=7)
+
+
 def arm(point: int) -> dict[str, int]:
     """Make the durable steps of `sciml.files` count, and kill this process at number ``point``."""
     seen = {"count": 0}
@@ -71,7 +84,14 @@ def arm(point: int) -> dict[str, int]:
 def main() -> None:
     data = Path(sys.argv[1])
     # What a first training imports late, so that the children do not repeat it.
-    for module in ("h5py", "safetensors.torch", "torch._dynamo", "torch.optim.swa_utils", "sciml.surrogate"):
+    for module in (
+        "pytest",
+        "h5py",
+        "safetensors.torch",
+        "torch._dynamo",
+        "torch.optim.swa_utils",
+        "sciml.surrogate",
+    ):
         importlib.import_module(module)
     print("ready 0", flush=True)
     for line in sys.stdin:
@@ -81,7 +101,10 @@ def main() -> None:
             status = 1
             try:
                 seen = arm(order["point"]) if order["point"] is not None else {}
-                train(data, order["output"], order["workers"], order["steps"])
+                if order["steps"] == 0:
+                    train_pinn(order["output"])
+                else:
+                    train(data, order["output"], order["workers"], order["steps"])
                 if order["point"] == -1:
                     Path(order["output"] + ".count").write_text(str(seen["count"]))
                 status = 0

@@ -81,7 +81,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     nursery.close()
 
 
-def result(folder: Path) -> tuple[Any, ...]:
+def result(folder: Path, *, surrogate: bool = True) -> tuple[Any, ...]:
     """Everything that must not differ: the whole training state, the losses, the surrogate."""
     run = RunFolder(folder)
     record = run.read()
@@ -92,7 +92,7 @@ def result(folder: Path) -> tuple[Any, ...]:
     _, state = loaded
     state.pop("seconds")
     losses = [{k: v for k, v in row.items() if k != "seconds"} for row in run.history()]
-    weights = (folder / "surrogate" / "weights.safetensors").read_bytes()
+    weights = (folder / "surrogate" / "weights.safetensors").read_bytes() if surrogate else b""
     stray = [path.name for path in folder.rglob("*") if ".part" in path.name or ".old" in path.name]
     return _bits(state), losses, hashlib.sha256(weights).hexdigest(), stray
 
@@ -144,6 +144,25 @@ def test_killed_at_random_instants(workers: int, nursery: Nursery, unbroken: Any
         assert nursery.run(folder, steps=LONG, workers=workers) == 0
         got = result(folder)
         assert got == unbroken[LONG]
+
+
+def test_pinn_killed_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
+    """Adaptive points, a trainable coefficient and the phase change from Adam to L-BFGS: the same bits."""
+    assert nursery.run(tmp_path / "unbroken", steps=0) == 0
+    expected = result(tmp_path / "unbroken", surrogate=False)
+    rng, kills = random.Random(7), 0
+    while kills < 6:
+        folder = tmp_path / f"after-{kills}"
+        for _ in range(3):
+            pid = nursery.start(folder, steps=0)
+            time.sleep(rng.uniform(0.1, 0.6))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            if nursery.status() == 0:
+                break
+            kills += 1
+        assert nursery.run(folder, steps=0) == 0
+        assert result(folder, surrogate=False) == expected
 
 
 def test_terminated_it_exits_with_75_and_a_checkpoint(
