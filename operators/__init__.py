@@ -10,6 +10,7 @@ torch.Size([4, 3, 32])
 """
 
 from sciml.operators.fno import FNO
+from sciml.operators.symmetrized import Symmetrized
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO"]
+__all__ = ["FNO", "Symmetrized"]

@@ -17,10 +17,15 @@ from sciml.errors import ConfigError, nearest
 
 
 def operators() -> dict[str, Callable[..., Any]]:
-    """Operator classes by lower-case name: those of `sciml.operators`, then installed entry points."""
+    """Operator classes by lower-case name: those of `sciml.operators`, then installed entry points.
+
+    Wrappers of other operators, which have no channels of their own, are left out.
+    """
     from sciml import operators as area
 
-    return _with_plugins({name.lower(): getattr(area, name) for name in area.__all__}, "sciml.operators")
+    listed = {name.lower(): getattr(area, name) for name in area.__all__}
+    known = {n: cls for n, cls in listed.items() if "in_channels" in inspect.signature(cls).parameters}
+    return _with_plugins(known, "sciml.operators")
 
 
 def generators() -> dict[str, Callable[..., Any]]:
