@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sciml.calling import evaluating
 from sciml.description import build, describe
 from sciml.errors import CheckpointError, ConfigError
+from sciml.evolution import Evolution
 from sciml.files import dump_json, recover_folder, replace_folder_atomic, temporary_name
 from sciml.grid import Grid
 from sciml.labelled import Channel
@@ -54,6 +55,7 @@ class Parts:
     input_normalization: Normalization
     output_normalization: Normalization
     answers: dict[str, Any]
+    evolution: Evolution | None = None
 
 
 def write_card(surrogate: Surrogate, folder: Path) -> Path:
@@ -120,6 +122,8 @@ def _card(surrogate: Surrogate, weights: bytes) -> dict[str, Any]:
         "answers": answers(surrogate),
         "made_with": {"sciml": str(sciml.__version__), "torch": str(torch.__version__)},
     }
+    if surrogate.evolution is not None:
+        card["evolution"] = surrogate.evolution.to_dict()
     return {**card, "card_sha256": _own_hash(card)}
 
 
@@ -177,6 +181,7 @@ def _parts(card: dict[str, Any], weights: bytes, model: nn.Module | None, folder
         Normalization.from_dict(card["input_normalization"]),
         Normalization.from_dict(card["output_normalization"]),
         card["answers"],
+        Evolution.from_dict(card["evolution"]) if "evolution" in card else None,
     )
 
 
@@ -282,7 +287,8 @@ def _answer(surrogate: Surrogate, shape: tuple[int, ...]) -> Tensor:
     number = number.reshape(-1, *(1 for _ in shape))
     x = surrogate.input_normalization.decode(torch.cos(2 * math.pi * number * points + number)[None])
     with torch.no_grad(), evaluating(on_cpu.model):
-        y = surrogate.output_normalization.encode(on_cpu.physical(x)).flatten()
+        extras = None if surrogate.evolution is None else surrogate.evolution.example()
+        y = surrogate.output_normalization.encode(on_cpu.physical(x, extras)).flatten()
     return y[:: max(1, -(-len(y) // _ANSWERS))]
 
 

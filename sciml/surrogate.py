@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
 
-from sciml import cards
+from sciml import admission, cards, stepping
 from sciml.calling import call, evaluating
 from sciml.errors import ConfigError, DataError, ShapeError
+from sciml.evolution import Evolution, evolution_of
 from sciml.grid import Grid
 from sciml.labelled import Channel, check_same_domain, read, write
 from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
@@ -46,6 +47,10 @@ class Surrogate:
     grid : Grid
         The domain, at the resolution of training.
     input_normalization, output_normalization : Normalization
+        Of the model's channels.
+    evolution : Evolution, optional
+        Of a model that steps through time: it takes a window of frames of the outputs, and the other inputs
+        as they are, to the next bundle of frames; the channels are those of `Evolution.stacked`.
 
     Raises
     ------
@@ -73,13 +78,16 @@ class Surrogate:
         grid: Grid,
         input_normalization: Normalization,
         output_normalization: Normalization,
+        evolution: Evolution | None = None,
         batch_size: int = 64,
     ) -> None:
-        for side, fields, normalization in (
-            ("inputs", inputs, input_normalization),
-            ("outputs", outputs, output_normalization),
+        states = {field.name for field in outputs} if evolution is not None else set()
+        window, bundle = (1, 1) if evolution is None else (evolution.window, evolution.bundle)
+        for side, fields, normalization, frames in (
+            ("inputs", inputs, input_normalization, window),
+            ("outputs", outputs, output_normalization, bundle),
         ):
-            count = sum(field.components for field in fields)
+            count = sum(f.components * (frames if f.name in states else 1) for f in fields)
             if count != normalization.channels or len({field.name for field in fields}) != len(fields):
                 raise ShapeError(
                     f"Surrogate: the {side} {[field.name for field in fields]} must have distinct names and "
@@ -94,6 +102,14 @@ class Surrogate:
         self.input_normalization = input_normalization
         self.output_normalization = output_normalization
         self.batch_size = batch_size
+        self.evolution = evolution
+        # Field and component of each input channel.
+        self.columns = [
+            (field, i)
+            for field in inputs
+            for _ in range(window if field.name in states else 1)
+            for i in range(field.components)
+        ]
 
     def __repr__(self) -> str:
         names = (", ".join(field.name for field in fields) for fields in (self.inputs, self.outputs))
@@ -107,8 +123,8 @@ class Surrogate:
     def __call__(self, x: xarray.Dataset | xarray.DataArray) -> xarray.Dataset: ...
     def __call__(self, x: Tensor | xarray.Dataset | xarray.DataArray) -> Tensor | xarray.Dataset:
         if isinstance(x, Tensor):
-            self._check(x)
-            self._warn_outside(x)
+            admission.check(self, x)
+            admission.warn_outside(self, x)
             return self.predict(x)
         import xarray
 
@@ -117,9 +133,11 @@ class Surrogate:
                 "Surrogate: expected a torch.Tensor (batch, channel, *space), an xarray.Dataset or a "
                 f"DataArray, got {type(x).__name__}. torch.from_numpy makes a tensor of an array."
             )
+        if self.evolution is not None:
+            return self.roll_out(x, self.evolution.bundle)
         values, layout = read(x, self.inputs, self.grid)
         tensor = torch.from_numpy(values)
-        self._warn_outside(tensor)
+        admission.warn_outside(self, tensor)
         result = self.predict(tensor).numpy()
         digest = self.digest
         note = f"predicted by a sciml surrogate ({type(self.model).__name__}, weights {digest})"
@@ -137,14 +155,73 @@ class Surrogate:
             return x.new_zeros((0, self.output_normalization.channels, *x.shape[2:]))
         return torch.cat(parts)
 
-    def physical(self, x: Tensor) -> Tensor:
-        """Decode(model(encode(x))) of one batch on the model's device, differentiable, in the model's "
-        "mode."""
+    @overload
+    def roll_out(
+        self,
+        window: Tensor,
+        steps: int,
+        *,
+        inputs: Tensor | None = None,
+        parameters: Tensor | None = None,
+        time: Tensor | float = 0.0,
+    ) -> Tensor: ...
+    @overload
+    def roll_out(self, window: xarray.Dataset | xarray.DataArray, steps: int) -> xarray.Dataset: ...
+    def roll_out(
+        self,
+        window: Tensor | xarray.Dataset | xarray.DataArray,
+        steps: int,
+        *,
+        inputs: Tensor | None = None,
+        parameters: Tensor | None = None,
+        time: Tensor | float = 0.0,
+    ) -> Tensor | xarray.Dataset:
+        """The ``steps`` frames after a window of frames, each made from predictions before it.
+
+        An `xarray.Dataset` needs a dimension ``time``; parameters are variables or coordinates of it.  The
+        result continues its times.
+
+        Parameters
+        ----------
+        window : (batch, frames, channel, *space) or xarray
+            The state, in physical units, as many frames as the model takes, ``evolution.dt`` apart.
+        steps : int
+            Frames to predict.
+        inputs : (batch, channel, *space), optional
+            The inputs that are no state.
+        parameters : (batch, p), optional
+            In the order of ``evolution.parameters``.
+        time : (batch,) or float
+            Of the last frame of the window.
+
+        Returns
+        -------
+        (batch, steps, channel, *space) in physical units, or xarray
+
+        Raises
+        ------
+        ConfigError
+            If the model does not step through time.
+        ShapeError, DataError
+            If the window does not fit the model.
+        """
+        if not isinstance(window, Tensor):
+            return stepping.predict_labelled(self, window, steps)
+        admission.check_window(self, window, steps)
+        admission.warn_outside(self, evolution_of(self).stacked(window))
+        return stepping.predict_frames(self, window, steps, inputs=inputs, parameters=parameters, time=time)
+
+    def physical(self, x: Tensor, extras: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Decode(model(encode(x))) of one batch on the model's device, differentiable, in the model's mode.
+
+        ``extras`` (batch, ...) besides coordinates go to a model that names them.
+        """
         dtype = torch.promote_types(x.dtype, torch.float32)
         points = torch.from_numpy(self.grid.with_shape(x.shape[2:]).unit_coordinates())
         coordinates = points.to(self.device, self.dtype).expand(len(x), *points.shape)
         encoded = self.input_normalization.encode(x).to(self.dtype)
-        result = call(self.model, encoded, {"coordinates": coordinates})
+        others = {name: value.to(self.device, self.dtype) for name, value in (extras or {}).items()}
+        result = call(self.model, encoded, {"coordinates": coordinates, **others})
         expected = (len(x), self.output_normalization.channels, *x.shape[2:])
         if tuple(result.shape) != expected:
             raise ShapeError(
@@ -163,55 +240,6 @@ class Surrogate:
         """In what the model computes: that of its first floating-point parameter."""
         found = (p.dtype for p in self.model.parameters() if p.is_floating_point())
         return next(found, torch.float32)
-
-    def _check(self, x: Tensor) -> None:
-        channels, shape = self.input_normalization.channels, tuple(x.shape)
-        if x.ndim != self.grid.rank + 2 or shape[1] != channels:
-            hint = (
-                " Channels come second; x.movedim(-1, 1) puts them there."
-                if shape[-1:] == (channels,)
-                else ""
-            )
-            raise ShapeError(
-                f"Surrogate: x must have shape (batch, {channels}, *space) with {self.grid.rank} axes of "
-                f"space ({', '.join(self.grid.names)}), got {shape}.{hint}"
-            )
-        if not x.is_floating_point():
-            raise DataError(
-                f"Surrogate: x must be real floating-point numbers, got {x.dtype}; use x.float()."
-            )
-        if not torch.isfinite(x).all():
-            index = [int(i) for i in torch.nonzero(~torch.isfinite(x))[0]]
-            raise DataError(
-                f"Surrogate: x is {x[tuple(index)].item()} in sample {index[0]}, channel {index[1]} "
-                f"({self._names()[index[1]]}), grid index {tuple(index[2:])}."
-            )
-
-    def _names(self) -> list[str]:
-        """The field's name for each input channel."""
-        return [field.name for field in self.inputs for _ in range(field.components)]
-
-    def _warn_outside(self, x: Tensor) -> None:
-        """One warning that names all fields beyond the range of training."""
-        outside, start = [], 0
-        for field in self.inputs:
-            for i in range(field.components if x.numel() else 0):
-                low, high = (float(v) for v in x[:, start + i].aminmax())
-                least = -torch.inf if field.minimum is None else field.minimum[i]
-                most = torch.inf if field.maximum is None else field.maximum[i]
-                slack = 1e-6 * (abs(low) + abs(high))  # float32 rounding of the statistics' own extremes
-                if low < least - slack or high > most + slack:
-                    which = f"{field.name}[{i}]" if field.components > 1 else field.name
-                    outside.append(
-                        f"{which} in [{low:.4g}, {high:.4g}], trained on [{least:.4g}, {most:.4g}]"
-                    )
-            start += field.components
-        if outside:
-            warnings.warn(
-                f"Surrogate: extrapolating, inputs leave the range of training: {'; '.join(outside)}.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     # Judging.
 
@@ -241,11 +269,9 @@ class Surrogate:
         size = batch_size or self.batch_size
         for start in range(0, len(dataset), size):
             rows = list(range(start, min(start + size, len(dataset))))
-            x = dataset.tensor([field.name for field in self.inputs], rows, dtype=torch.float64)
-            y = dataset.tensor([field.name for field in self.outputs], rows, dtype=torch.float64)
-            prediction = self.predict(x)
+            prediction, y = self._judged(dataset, rows)
             for metric in metrics:
-                scores[metric.__name__].add(metric(prediction, y))
+                scores[metric.__name__].add(metric(prediction, y, rank=self.grid.rank))
             zeros += [start + int(i) for i in torch.nonzero(zero_target(y))]
         if zeros:
             warnings.warn(
@@ -256,6 +282,14 @@ class Surrogate:
                 stacklevel=2,
             )
         return scores
+
+    def _judged(self, dataset: Dataset, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Prediction and truth of these samples, float64; of all frames after the first window."""
+        if self.evolution is not None:
+            return stepping.judge(self, dataset, rows)
+        names = ([field.name for field in fields] for fields in (self.inputs, self.outputs))
+        x, y = (dataset.tensor(listed, rows, dtype=torch.float64) for listed in names)
+        return self.predict(x), y
 
     # Handing on.
 
@@ -299,6 +333,7 @@ class Surrogate:
             grid=parts.grid,
             input_normalization=parts.input_normalization,
             output_normalization=parts.output_normalization,
+            evolution=parts.evolution,
         )
         cards.verify(surrogate, parts.answers, Path(folder))
         return surrogate
