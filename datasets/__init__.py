@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.navier_stokes import NavierStokes
 
-__all__ = ["Darcy"]
+__all__ = ["Darcy", "NavierStokes"]

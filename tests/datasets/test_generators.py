@@ -146,10 +146,21 @@ def test_every_hundredth_sample_is_estimated():
     assert np.flatnonzero(np.isfinite(block.error)).tolist() == [5]
 
 
-def test_rounding_must_stay_below_the_error():
-    arrays = [np.full((1, 4), 1 / 3)]
-    with pytest.raises(DataError, match="must be stored as float64"):
-        generation._as_float32(Fragile([]), arrays, np.array([1e-8]))
+def test_the_error_is_that_of_the_stored_numbers():
+    """1/3 in float32 is off by 2.98e-8 of itself."""
+    block = make_block(Fragile([], error=1e-12), 0, range(1, 6))
+    (stored,), error = generation._as_float32(Fragile([]), block)
+    assert stored.dtype == np.float32
+    np.testing.assert_allclose(error, [2.98e-8] * 3 + [np.nan] * 2, rtol=1e-2)
+    block = make_block(Fragile([], error=0.01), 0, range(1, 6))
+    np.testing.assert_array_equal(generation._as_float32(Fragile([]), block)[1], block.error)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e40])
+def test_values_out_of_range_of_float32_are_refused(size):
+    block = generation.Block((np.full((1, 4), size / 3),), np.zeros(1), np.zeros(1), np.array([0.1]))
+    with pytest.raises(DataError, match="leave the range of float32"):
+        generation._as_float32(Fragile([]), block)
 
 
 def test_bad_requests(tmp_path):
