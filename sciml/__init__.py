@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from sciml.grid import Axis, Grid
     from sciml.normalization import Normalization
     from sciml.objective import Batch, Objective, Term
+    from sciml.rollout import Rollout
     from sciml.run import Run
     from sciml.schema import Field
     from sciml.streams import Streams
     from sciml.supervised import Supervised
     from sciml.surrogate import Surrogate
     from sciml.trainer import EarlyStop, Phase, Trainer
+    from sciml.unroll import Frames, Unroll
 
     __version__: str
 
@@ -46,6 +48,9 @@ __all__ = [
     "Objective",
     "Batch",
     "Supervised",
+    "Rollout",
+    "Frames",
+    "Unroll",
     "Trainer",
     "Phase",
     "EarlyStop",
@@ -76,6 +81,9 @@ _DEFINED_IN = {
     "Objective": "objective",
     "Batch": "objective",
     "Supervised": "supervised",
+    "Rollout": "rollout",
+    "Frames": "unroll",
+    "Unroll": "unroll",
     "Trainer": "trainer",
     "Phase": "trainer",
     "EarlyStop": "trainer",

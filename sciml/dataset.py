@@ -117,6 +117,12 @@ class Dataset:
         return None if times is None else times.copy()
 
     @property
+    def time_units(self) -> str:
+        """The unit of `times`; "1" without times."""
+        time = self._layout.variables.get("time")
+        return "1" if time is None else str(time.attributes.get("units", "1"))
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """The root attributes; ``boundary``, ``domain`` and ``task`` are decoded."""
         return copy.deepcopy(dict(self._layout.attributes))
