@@ -56,7 +56,7 @@ class Generator(Protocol):
 class Recipe:
     """AdamW under one cycle of the learning rate (up for a fifth of the steps, then down along a cosine)."""
 
-    steps: int = 2000
+    steps: int = 1600
     batch_size: int = 8
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
