@@ -69,6 +69,19 @@ def test_laminar_steady_state(forcing):
     np.testing.assert_allclose(frames[:, -1], [steady, steady], atol=1e-13)
 
 
+def test_vorticity_is_carried_by_its_velocity():
+    """-u w_x - v w_y + f point by point on twice the points, where the products are exact."""
+    solver, modes = FLOW.solver(16), FLOW.solver(16).modes
+    fine = VorticitySolver(32, 0.0).modes
+    w = modes.to_modes(starts(16))
+    parts = (*velocity(modes, w), modes.derivative(0) * w, modes.derivative(1) * w)
+    u, v, by_x, by_y = (fine.to_values(modes.convert(c, fine)) for c in parts)
+    carried = fine.convert(fine.to_modes(-u * by_x - v * by_y), modes)
+    force = modes.to_modes(FLOW.force(torus(16)))
+    np.testing.assert_allclose(solver.rate(w), carried + force, atol=1e-16)
+    assert np.abs(carried).max() > 1e-3
+
+
 def test_forcing_is_the_formula():
     x, y = torus(8).coordinates()
     np.testing.assert_allclose(
