@@ -1,0 +1,231 @@
+"""From somebody else's file to a sciml dataset: recognize, read, write once, find again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciml.datasets.readers.foreign import Foreign, Reader
+from sciml.datasets.readers.netcdf import NetCDF, probe
+from sciml.datasets.readers.neuraloperator import NeuralOperator
+from sciml.datasets.readers.torch_file import listed, names_in_archive
+from sciml.description import describe
+from sciml.errors import DataError
+from sciml.files import sha256
+from sciml.hdf5 import SIGNATURE, open_file
+from sciml.schema import dump
+from sciml.streams import Streams
+
+if TYPE_CHECKING:
+    from sciml.dataset import Dataset
+
+__all__ = ["READERS", "Foreign", "Reader", "convert", "open_any"]
+
+READERS: tuple[Reader, ...] = (NeuralOperator(), NetCDF())
+FRACTIONS = (0.8, 0.1, 0.1)
+
+_VERSION = 1  # of what the readers make of a file: another number, another cache
+
+
+def convert(
+    path: str | Path,
+    output: str | Path,
+    *,
+    readers: Sequence[Reader] = READERS,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+) -> Dataset:
+    """Write somebody else's file as a sciml dataset.
+
+    Parameters
+    ----------
+    path : str or Path
+    output : str or Path
+        The new file; its folder must exist.
+    readers : sequence of Reader
+        Those to try; exactly one must recognize the file.
+    fractions : three floats
+        Train, validation and test, if the file has no split of its own: the samples are put in the order of
+        hashes of (seed, index) and cut.  The counts of validation and test are rounded down.
+    seed : int
+        Of that split.
+
+    Returns
+    -------
+    Dataset
+        Its attributes ``conversion_notes``, ``source_file``, ``source_sha256`` and ``source_format`` say what
+        was done to which file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder.
+    DataError
+        If no reader recognizes the file, or more than one, or its content is damaged, unsafe or incomplete.
+    """
+    from sciml.dataset import write_dataset
+
+    source = Path(path)
+    if _is_own(source):
+        raise DataError(f"{source}: is a sciml dataset already; sciml.open_dataset opens it.")
+    reader = recognize(source, readers)
+    digest = sha256(source)
+    content = reader.read(source)
+    notes = list(content.notes)
+    count = next(len(array) for item, array in content.fields if item.sample)
+    split = content.split
+    if split is None:
+        split = split_by_hash(count, fractions, seed)
+        shares = " : ".join(f"{share:g}" for share in fractions)
+        notes.append(f"split {shares} by hashes of the index with seed {seed}; the file has none")
+    return write_dataset(
+        output,
+        grid=content.grid,
+        fields=list(content.fields),
+        split=split,
+        times=content.times,
+        variables=content.variables,
+        attributes={
+            **content.attributes,
+            "source_file": source.name,
+            "source_sha256": digest,
+            "source_format": reader.format,
+            "conversion_notes": "; ".join(notes),
+        },
+        provenance=content.provenance,
+    )
+
+
+def open_any(
+    path: str | Path,
+    *,
+    cache: str | Path,
+    readers: Sequence[Reader] = READERS,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+) -> Dataset:
+    """A sciml dataset as it is, somebody else's file through its conversion in the folder ``cache``.
+
+    The name of the converted file follows from the SHA-256 of the source and all settings, so each is
+    converted once, and an edited source is converted anew.
+
+    Parameters
+    ----------
+    path : str or Path
+    cache : str or Path
+        Made if missing, and only touched for a foreign file.
+    readers, fractions, seed
+        As in `convert`.
+
+    Raises
+    ------
+    FileNotFoundError, DataError
+        As `sciml.open_dataset` and `convert`.
+    """
+    from sciml.dataset import open_dataset
+
+    source = Path(path)
+    if _is_own(source):
+        return open_dataset(source)
+    reader = recognize(source, readers)
+    settings = [_VERSION, sha256(source), describe(reader), list(fractions), seed]
+    name = hashlib.sha256(dump(settings).encode()).hexdigest()[:12]
+    target = Path(cache) / f"{source.stem}-{name}.h5"
+    if target.exists():
+        with contextlib.suppress(DataError):  # damaged: it can be made again
+            return open_dataset(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return convert(source, target, readers=(reader,), fractions=fractions, seed=seed)
+
+
+def recognize(path: Path, readers: Sequence[Reader] = READERS) -> Reader:
+    """The one reader that knows the content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DataError
+        If no reader or more than one does; lists what the file holds and what was tried.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"open_any: there is no file {path}.")
+    if not path.is_file():
+        raise DataError(f"{path}: not a regular file; readers take the path of one file.")
+    found = [reader for reader in readers if reader.detect(path)]
+    if len(found) == 1:
+        return found[0]
+    tried = ", ".join(reader.format for reader in readers)
+    if found:
+        both = ", ".join(reader.format for reader in found)
+        raise DataError(f"{path}: could be read as {both}. Pass readers=(...) with the one that is meant.")
+    raise DataError(
+        f"{path}: no reader recognizes it. It is {_what(path)}. Tried: a sciml dataset, {tried}. "
+        "Read it with the program that wrote it, and sciml.write_dataset takes the arrays."
+    )
+
+
+def split_by_hash(count: int, fractions: tuple[float, float, float], seed: int) -> NDArray[np.int8]:
+    """Split numbers, (count,): the first sample by hash are for training, the last for the test.
+
+    Raises
+    ------
+    DataError
+        If the fractions are not three numbers from 0 to 1 that sum to 1, the first of them positive.
+
+    Examples
+    --------
+    >>> np.bincount(split_by_hash(1000, (0.8, 0.1, 0.1), seed=0)).tolist()
+    [800, 100, 100]
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise DataError(f"convert: fractions are three shares that sum to 1, got {fractions}.")
+    stream = Streams(seed).of("split")
+    order = np.argsort([stream.seed(i) for i in range(count)], kind="stable")
+    valid, test = (int(share * count + 1e-9) for share in fractions[1:])
+    split = np.zeros(count, dtype=np.int8)
+    split[order[count - valid - test : count - test]] = 1
+    split[order[count - test :]] = 2
+    return split
+
+
+def _is_own(path: Path) -> bool:
+    """Whether the file says that it is a sciml dataset; only files of our layout are opened for that."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(9)
+    if beginning[:8] != SIGNATURE or beginning[8:] not in (b"\2", b"\3"):  # as `sciml.hdf5.check_beginning`
+        return False
+    from h5py import h5a
+
+    file = open_file(path)
+    try:
+        return bool(h5a.exists(file.id, b"sciml_schema"))
+    finally:
+        file.close()
+
+
+def _what(path: Path) -> str:
+    """A few words about the content of an unknown file, with the names in it."""
+    with path.open("rb") as file:
+        beginning = file.read(1024)
+    if beginning[:4] == b"PK\x03\x04":
+        return names_in_archive(path)
+    if beginning[:8] == SIGNATURE:
+        return f"an HDF5 file without dimension scales; its root holds {listed(probe(path)['root'])}"
+    if beginning[512:520] == SIGNATURE:
+        return "an HDF5 file with a user block (MATLAB 7.3?)"
+    if beginning[:10] == b"MATLAB 5.0":
+        return "a MATLAB 5 file"
+    if beginning[:6] == b"\x93NUMPY":
+        return "a .npy file"
+    if beginning[:1] == b"\x80":
+        return "a Python pickle, which could run any code and is never read"
+    return f"an unknown format that begins with {beginning[:16]!r}" if beginning else "an empty file"
