@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from sciml import admission, cards, stepping
@@ -16,9 +17,11 @@ from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.evolution import Evolution, evolution_of
 from sciml.grid import Grid
 from sciml.labelled import Channel, check_same_domain, read, write
+from sciml.linear import linear_operator
 from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
 from sciml.normalization import Normalization
 from sciml.norms import zero_target
+from sciml.points import Method, checked_points, interpolate, interpolate_labelled
 from sciml.scores import Scores
 
 if TYPE_CHECKING:
@@ -211,6 +214,50 @@ class Surrogate:
         admission.warn_outside(self, evolution_of(self).stacked(window))
         return stepping.predict_frames(self, window, steps, inputs=inputs, parameters=parameters, time=time)
 
+    @overload
+    def at(self, points: ArrayLike, inputs: Tensor, *, method: Method = "cubic") -> Tensor: ...
+    @overload
+    def at(
+        self, points: ArrayLike, inputs: xarray.Dataset | xarray.DataArray, *, method: Method = "cubic"
+    ) -> xarray.Dataset: ...
+    def at(
+        self,
+        points: ArrayLike,
+        inputs: Tensor | xarray.Dataset | xarray.DataArray,
+        *,
+        method: Method = "cubic",
+    ) -> Tensor | xarray.Dataset:
+        """The prediction ``surrogate(inputs)`` at any points of the domain, such as the nodes of a mesh.
+
+        A spline through the prediction on the grid of the inputs, continued along periodic axes.  Between
+        the last cell center and the wall its last piece is continued: extrapolated, not imposed.
+
+        Parameters
+        ----------
+        points : (n, rank)
+            Coordinates, such as ``mesh.points[:, :2]`` of meshio.
+        inputs : (batch, channel, *space) or xarray
+            What ``surrogate(inputs)`` takes.
+        method : "cubic" or "linear"
+            Of order h^4 for smooth fields, or h^2 but never beyond the neighbors, for fields that jump.
+
+        Returns
+        -------
+        (batch, n, channel), or xarray with the dimension ``point`` in place of the axes
+
+        Raises
+        ------
+        DataError, ShapeError, ConfigError
+            If a point lies outside the domain, or points, inputs or method do not fit.
+        """
+        places = checked_points(points, self.grid)
+        result = self(inputs)
+        if not isinstance(result, Tensor):
+            return interpolate_labelled(result, places, self.grid, method)
+        values = result.movedim((0, 1), (-2, -1)).cpu().numpy()
+        found = interpolate(values, places, self.grid.with_shape(result.shape[2:]), method)
+        return torch.from_numpy(found).to(result).movedim(1, 0)
+
     def physical(self, x: Tensor, extras: Mapping[str, Tensor] | None = None) -> Tensor:
         """Decode(model(encode(x))) of one batch on the model's device, differentiable, in the model's mode.
 
@@ -349,27 +396,4 @@ class Surrogate:
         ConfigError
             If the model does not declare itself linear (``properties.linear``).
         """
-        if not getattr(getattr(self.model, "properties", None), "linear", False):
-            raise ConfigError(
-                f"Surrogate.linear_operator: {type(self.model).__name__} does not declare itself linear, and "
-                "a solver would trust it blindly. Use the prediction as a starting value instead."
-            )
-        from scipy.sparse.linalg import LinearOperator
-
-        space = tuple(shape or self.grid.shape)
-        into, out = ((1, n.channels, *space) for n in (self.input_normalization, self.output_normalization))
-        zero = torch.zeros(into, dtype=torch.float64, device=self.device)
-        offset = self.predict(zero)
-
-        def forward(x: Any) -> Any:
-            x = torch.as_tensor(x, dtype=torch.float64, device=self.device).reshape(into)
-            return (self.predict(x) - offset).cpu().numpy().ravel()
-
-        def adjoint(y: Any) -> Any:
-            with evaluating(self.model):
-                x = zero.clone().requires_grad_()
-                cotangent = torch.as_tensor(y, dtype=torch.float64, device=self.device).reshape(out)
-                return torch.autograd.grad(self.physical(x), x, cotangent)[0].cpu().numpy().ravel()
-
-        sizes = offset.numel(), zero.numel()
-        return LinearOperator(sizes, matvec=forward, rmatvec=adjoint, dtype="float64")
+        return linear_operator(self, shape)
