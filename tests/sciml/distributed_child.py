@@ -18,9 +18,11 @@ from torch.optim import AdamW
 from sciml import processes
 from sciml.dataset import open_dataset
 from sciml.objective import Batch, Objective, Term
+from sciml.rollout import Rollout
 from sciml.streams import Streams
 from sciml.supervised import Supervised
 from sciml.trainer import Trainer
+from sciml.unroll import Frames, Unroll
 
 STEPS = 50
 
@@ -49,26 +51,38 @@ class Nested(Objective):
         return [self.k]
 
 
+def convolution(channels: int) -> nn.Module:
+    with Streams(0).of("init").applied():
+        layers = nn.Conv2d(channels, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 1, 3, padding=1)
+        return nn.Sequential(*layers).double()
+
+
 def main() -> None:
     torch.set_num_threads(1)
     data, folder = open_dataset(sys.argv[1]), Path(sys.argv[2])
     stop = int(sys.argv[3]) if len(sys.argv) > 3 else STEPS
     with Streams(0).of("init").applied():
-        layers = nn.Conv2d(1, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 1, 3, padding=1)
-        convolution = nn.Sequential(*layers).double()
         network = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1)).double()
     supervised = Supervised(data.train, ["a"], ["u"], batch_size=5)  # 5 entries over 2 processes: 3 and 2
+    pushforward = Rollout(
+        data.train,
+        ["w"],
+        frames=Frames(window=2),
+        unroll=Unroll(3, pushforward=True, noise=0.1),
+        batch_size=5,
+    )
     trainer = Trainer(STEPS, optimizer=partial(AdamW, lr=1e-2), clip=1.0, ema=0.9)
     losses = {}
     with processes.joined():
         for name, model, objective in (
-            ("supervised", convolution, supervised),
+            ("supervised", convolution(1), supervised),
+            ("pushforward", convolution(2), pushforward),
             ("nested", network, Nested()),
         ):
             training = trainer.iterate(
                 model,
                 objective,
-                validation=supervised if objective is supervised else None,
+                validation=None if name == "nested" else objective,
                 every=10,
                 output=folder / name,
             )
