@@ -100,14 +100,14 @@ class Small(nn.Module):
 class Spy(nn.Module):
     """Keeps what it is told; adds the first parameter."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle: int = 1) -> None:
         super().__init__()
-        self.one = nn.Parameter(torch.ones(()))
+        self.bundle, self.one = bundle, nn.Parameter(torch.ones(()))
         self.told: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, x: Tensor, time: Tensor, dt: Tensor, parameters: Tensor) -> Tensor:
         self.told.append((time.clone(), dt.clone(), parameters.clone()))
-        return self.one * x[:, -1:] + parameters[:, :1, None]
+        return (self.one * x[:, -1:] + parameters[:, :1, None]).repeat(1, self.bundle, 1)
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -362,23 +362,26 @@ def test_noise_comes_from_its_stream_and_has_its_size(data: Dataset) -> None:
 # What the model is told.
 
 
-def test_time_dt_and_parameters_reach_the_model(data: Dataset) -> None:
-    frames = Frames(window=2, stride=2)
-    task = Rollout(data.train, ["u"], frames=frames, unroll=Unroll(3), batch_size=4)
-    model, streams = Spy(), Streams(0)
+@pytest.mark.parametrize(("bundle", "calls"), [(1, 3), (2, 2)])
+def test_time_dt_and_parameters_reach_the_model(bundle: int, calls: int, data: Dataset) -> None:
+    frames = Frames(window=2, bundle=bundle, stride=2)
+    task = Rollout(data.train, ["u"], frames=frames, unroll=Unroll(calls), batch_size=4)
+    model, streams = Spy(bundle), Streams(0)
     task.check(model)
     model.told.clear()
     total(task.terms(model, batch := task.draw(0, model, streams)))
     rows, positions = task._key(streams, 0)
     for number, (time, dt, parameters) in enumerate(model.told):
         # Exact: times and steps are multiples of 1/4.
-        assert time.tolist() == [TIMES[at[1 + number]] for at in positions.tolist()]
+        assert time.tolist() == [TIMES[at[1 + number * bundle]] for at in positions.tolist()]
         assert dt.tolist() == [2 * DT] * 4
         assert torch.equal(parameters, batch["parameters"])
         assert parameters[:, 0].tolist() == [row + 0.5 for row in rows]
     model.told.clear()
     task.evaluate(model, streams)
-    assert [time[0].item() for time, _, _ in model.told[:4]] == [TIMES[2] + 2 * DT * i for i in range(4)]
+    used = math.ceil(4 / bundle)  # frames at 0, 2, ..., 10: a window of two, four to predict
+    times = [time[0].item() for time, _, _ in model.told[:used]]
+    assert times == [TIMES[2] + 2 * DT * bundle * i for i in range(used)]
     assert model.told[0][2][:, 0].tolist() == [0.5, 1.5, 2.5, 3.5]  # the first four samples
 
 
@@ -468,6 +471,7 @@ def test_labelled_roll_out_is_that_of_tensors_and_continues_the_times(data: Data
     assert found["u"].dims == ("sample", "time", "x")
     assert np.array_equal(found["u"].values, tensor[:, :, 0].numpy())
     assert np.allclose(found["time"], TIMES[2] + DT * np.arange(1, 6), rtol=1e-12)
+    assert found.attrs["sciml_surrogate"] == surrogate.digest in found.attrs["history"]
     assert (found["u"].attrs["units"], found["time"].attrs["units"]) == ("m", "s")
     # One sample, time last, x backwards: the result is arranged alike. A call gives one bundle.
     turned = window.isel(sample=1, x=slice(None, None, -1)).transpose("x", "time")
