@@ -240,7 +240,7 @@ class Rollout(Objective):
                 window = self.evolution.slide(window, bundle)
             if counts:
                 values.append(self._compare(bundle, truth))
-            else:  # autocast would use the weights that it has cast here, without gradient, in the last call
+            else:  # older releases of torch: weights that autocast has cast here, without gradient, stay so
                 torch.clear_autocast_cache()
         return {"+".join(self.state): Term(torch.stack(values, dim=1))}
 

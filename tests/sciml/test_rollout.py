@@ -620,3 +620,15 @@ def test_settings_are_described_and_built(data: Dataset) -> None:
     assert describe(again) == describe(task)
     model = Small(3)
     assert torch.equal(again.draw(3, model, Streams(0))["x"], task.draw(3, model, Streams(0))["x"])
+
+
+@pytest.mark.gpu
+def test_training_and_evaluation_on_a_gpu(data: Dataset) -> None:
+    unroll = Unroll(2, pushforward=True, noise=0.1)
+    task = Rollout(data.train, ["u"], frames=Frames(window=2, inputs=("f",)), unroll=unroll)
+    runs = [
+        Trainer(3, optimizer=partial(SGD, lr=0.1)).fit(Small(3).to(device), task, validation=task)
+        for device in ("cpu", "cuda")
+    ]
+    # Three steps in float32, whose sums round differently.
+    torch.testing.assert_close(weights(runs[1].model).cpu(), weights(runs[0].model), rtol=1e-4, atol=1e-5)
