@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.errors import DataError
+from sciml.baseline import Baseline, Stepper
+from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
 from sciml.labelled import check_same_domain
 from sciml.metrics import max_error, nrmse, relative_h1, relative_l2, rmse, vrmse
 from sciml.scores import Scores
 
 if TYPE_CHECKING:
-    from sciml.baseline import Baseline
     from sciml.dataset import Dataset
     from sciml.surrogate import Surrogate
 
@@ -31,6 +31,38 @@ TIMED_SAMPLES = 16
 REPEATS = 5
 
 Predictor = Callable[[Tensor], Tensor]
+Kind = Literal["surrogate", "trivial", "classical"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The relative L2 error of each frame of a roll-out: the mean over samples and its 95 % interval."""
+
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What the curves of roll-outs are drawn over.
+
+    Attributes
+    ----------
+    times : list of float
+        Of the predicted frames, since the last frame that was given.
+    units : str
+        Of time.
+    spectrum : list of float, optional
+        ``quantity`` of each shell of wavenumbers 0, 1, ... at the last frame of the truth, its mean over
+        samples; None where the domain is not periodic.
+    quantity : str
+    """
+
+    times: list[float]
+    units: str
+    spectrum: list[float] | None
+    quantity: str
 
 
 @dataclass(frozen=True)
@@ -47,13 +79,19 @@ class Row:
         The relative L2 error of every sample, in the order of the set.
     seconds : float or None
         Per sample; None where a time would mean nothing.
+    course : Course or None
+        Of roll-outs.
+    spectrum : list of float or None
+        As in `Timeline`, of the prediction.
     """
 
     name: str
-    kind: Literal["surrogate", "trivial", "classical"]
+    kind: Kind
     metrics: Mapping[str, Mapping[str, Any]]
     errors: list[float]
     seconds: float | None = None
+    course: Course | None = None
+    spectrum: list[float] | None = None
 
     @property
     def error(self) -> float:
@@ -84,6 +122,12 @@ class Assessment:
         Of the data.
     floor : float or None
         Mean relative L2 discretization error of the data themselves, where the file states it.
+    calls : int
+        Over how many the seconds are a median.
+    indices : list of int
+        Positions of the samples in the file.
+    timeline : Timeline or None
+        Of roll-outs; each sample is then a trajectory.
     """
 
     rows: tuple[Row, ...]
@@ -93,6 +137,14 @@ class Assessment:
     device: str
     digest: str
     floor: float | None = None
+    calls: int = REPEATS
+    indices: list[int] = dataclasses.field(default_factory=list)
+    timeline: Timeline | None = None
+
+    @property
+    def noun(self) -> str:
+        """What a sample is."""
+        return "sample" if self.timeline is None else "trajectory"
 
     @property
     def surrogate(self) -> Row:
@@ -131,7 +183,7 @@ class Assessment:
         which = "faster" if ratio >= 1 else "slower"
         return (
             f"At equal or smaller error the cheapest classical solver is {equal.name} "
-            f"({percent(equal.error)} in {milliseconds(equal.seconds)} per sample); the surrogate "
+            f"({percent(equal.error)} in {milliseconds(equal.seconds)} per {self.noun}); the surrogate "
             f"({percent(own.error)} in "
             f"{milliseconds(own.seconds)}) is {max(ratio, 1 / ratio):.3g} times {which}."
         )
@@ -139,10 +191,11 @@ class Assessment:
     @property
     def conditions(self) -> str:
         """How the times were taken, in words."""
+        nouns = "samples" if self.timeline is None else "trajectories"
         return (
-            f"Times: median of {REPEATS} calls with {self.batch} samples each; surrogate on {self.device}, "
-            f"PyTorch with {self.threads} thread{'s' if self.threads > 1 else ''}; classical solvers on the "
-            "CPU."
+            f"Times: median of {self.calls} calls with {self.batch} {nouns} each; surrogate on "
+            f"{self.device}, PyTorch with {self.threads} thread{'s' if self.threads > 1 else ''}; classical "
+            "solvers on the CPU."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,23 +206,46 @@ class Assessment:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Assessment:
         """The inverse of `to_dict`."""
-        names = {field.name for field in dataclasses.fields(cls)} - {"rows"}
-        rows = tuple(Row(**row) for row in data["rows"])
-        return cls(rows, **{name: data[name] for name in names})
+        names = {field.name for field in dataclasses.fields(cls)} - {"rows", "timeline"}
+        timeline = data.get("timeline")
+        return cls(
+            rows=tuple(_row_from(row) for row in data["rows"]),
+            timeline=None if timeline is None else Timeline(**timeline),
+            **{name: data[name] for name in names if name in data},
+        )
+
+
+def _row_from(data: Mapping[str, Any]) -> Row:
+    """A row from JSON, where null stands for what is not finite."""
+    found = {**data, **{name: _restored(data[name]) for name in ("metrics", "errors")}}
+    if data.get("course") is not None:
+        found["course"] = Course(**_restored(data["course"]))
+    if data.get("spectrum") is not None:
+        found["spectrum"] = _restored(data["spectrum"])
+    return Row(**found)
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _restored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    return math.nan if value is None else value
 
 
 def assess(
     surrogate: Surrogate,
     dataset: Dataset,
     *,
-    baselines: Sequence[Baseline] = (),
+    baselines: Sequence[Baseline | Stepper] = (),
     training: Dataset | None = None,
     batch_size: int = 64,
 ) -> Assessment:
     """Errors and times of a surrogate, of the trivial predictor and of classical solvers on the same samples.
 
     Errors are those of `sciml.metrics` in physical units and float64, each grid point counted once; the mean
-    over samples comes last.  Nothing is selected here: every method given has its row.
+    over samples comes last.  Nothing is selected here: every method given has its row.  A surrogate that
+    steps through time is judged on roll-outs, see `sciml.forecasts.assess_forecasts`.
 
     Parameters
     ----------
@@ -177,7 +253,8 @@ def assess(
     dataset : Dataset
         The samples to judge on, such as ``data.test``, at any resolution of the surrogate's domain.
     baselines : sequence of Baseline
-        Classical solvers; they get the input fields, stacked as the surrogate's channels are.
+        Classical solvers; they get the input fields, stacked as the surrogate's channels are.  Of a surrogate
+        that steps through time they are `Stepper`.
     training : Dataset, optional
         Samples on the same grid whose mean output is the trivial predictor; left out, or empty, there is
         none.
@@ -189,17 +266,21 @@ def assess(
     DataError
         If there are no samples, a field is missing, or is in other units.
     ConfigError
-        If the data live on another domain than the surrogate.
+        If the data live on another domain than the surrogate, or a baseline solves another kind of task.
     """
     if len(dataset) == 0:
         raise DataError(f"assess: {dataset.path} has no samples in this split; choose another one.")
     check_same_domain(f"assess: {dataset.path}", dataset.grid, surrogate.grid)
     _check_units(surrogate, dataset)
+    if surrogate.evolution is not None:
+        from sciml.forecasts import assess_forecasts
+
+        return assess_forecasts(surrogate, dataset, baselines=baselines, training=training)
     inputs, outputs = ([f.name for f in fields] for fields in (surrogate.inputs, surrogate.outputs))
     batch = min(TIMED_SAMPLES, len(dataset))
     x = dataset.tensor(inputs, range(batch), dtype=torch.float64)
 
-    def judged(name: str, kind: Literal["surrogate", "trivial", "classical"], predict: Predictor) -> Row:
+    def judged(name: str, kind: Kind, predict: Predictor) -> Row:
         scores = _scores(predict, dataset, inputs, outputs, batch_size)
         seconds = None if kind == "trivial" else seconds_per_sample(predict, x)
         summaries = {metric: values.summary() for metric, values in scores.items()}
@@ -210,6 +291,8 @@ def assess(
         mean = mean_output(training, outputs, batch_size)
         rows.append(judged("mean of training outputs", "trivial", lambda x: mean.expand(len(x), *mean.shape)))
     for baseline in baselines:
+        if not isinstance(baseline, Baseline):
+            raise ConfigError(f"assess: {baseline.name} steps through time, but the surrogate is a map.")
         rows.append(judged(baseline.name, "classical", _on_grid(baseline, dataset.grid)))
     return Assessment(
         rows=tuple(rows),
@@ -219,6 +302,7 @@ def assess(
         device=str(surrogate.device),
         digest=dataset.digest,
         floor=discretization_error(dataset),
+        indices=dataset.indices.tolist(),
     )
 
 

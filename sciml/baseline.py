@@ -1,8 +1,9 @@
-"""What the core knows of a classical solver: a name and predictions."""
+"""What the core knows of a classical solver: a name and predictions, of maps or of trajectories."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from sciml.grid import Grid
 
 
+@runtime_checkable
 class Baseline(Protocol):
     """A method that needs no training and maps the same inputs to the same outputs as the model does."""
 
@@ -20,4 +22,22 @@ class Baseline(Protocol):
 
     def predict(self, inputs: Tensor, grid: Grid) -> Tensor:
         """Inputs (n, in_channels, *space) in physical units to outputs (n, out_channels, *space)."""
+        ...
+
+
+@runtime_checkable
+class Stepper(Protocol):
+    """A method that needs no training and steps the same state through time as the model does."""
+
+    @property
+    def name(self) -> str:
+        """For tables, such as "pseudo-spectral 32x32"."""
+        ...
+
+    def trajectory(self, initial: Tensor, times: Sequence[float]) -> Tensor:
+        """Frames (n, len(times), *space) from the state ``initial`` (n, *space) at ``times[0]``.
+
+        Frame 0 is ``initial``; physical units; NaN from where a solution has blown up.  Of a state with
+        several channels both are with a channel axis before space.
+        """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,8 +61,30 @@ def predict_frames(
     return torch.cat(pieces) if pieces else window.new_zeros((0, steps, *window.shape[2:]))
 
 
-def judge(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Prediction and truth of all frames after the first window: (batch, time, channel, *space), float64."""
+@dataclass(frozen=True)
+class Start:
+    """What trajectories begin with, and how they went on; float64, physical units.
+
+    ``window`` and ``truth`` are (batch, frames, channel, *space); ``inputs`` (batch, channel, *space) and
+    ``parameters`` (batch, p) may be None.  ``times`` are those of the last frame of the window and of the
+    frames of the truth.
+    """
+
+    window: Tensor
+    truth: Tensor
+    inputs: Tensor | None
+    parameters: Tensor | None
+    times: NDArray[np.float64]
+
+
+def start_of(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> Start:
+    """The first windows of these samples, and all frames after them.
+
+    Raises
+    ------
+    DataError
+        If no frame is left after the window, or the time steps do not fit.
+    """
     evolution, states = evolution_of(surrogate), [field.name for field in surrogate.outputs]
     fixed = [field.name for field in surrogate.inputs if field.name not in states]
     stride = stride_of(dataset, evolution)
@@ -74,15 +97,31 @@ def judge(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> tuple[
         )
     assert dataset.times is not None
     parameters = dataset.parameters(rows)
-    prediction = predict_frames(
-        surrogate,
-        window,
-        truth.shape[1],
+    return Start(
+        window=window,
+        truth=truth,
         inputs=dataset.tensor(fixed, rows, torch.float64) if fixed else None,
         parameters=None if parameters is None else torch.from_numpy(parameters),
-        time=float(dataset.times[(evolution.window - 1) * stride]),
+        times=dataset.times[::stride][evolution.window - 1 :],
     )
-    return prediction, truth
+
+
+def predict_from(surrogate: Surrogate, start: Start) -> Tensor:
+    """The prediction of ``start.truth``."""
+    return predict_frames(
+        surrogate,
+        start.window,
+        start.truth.shape[1],
+        inputs=start.inputs,
+        parameters=start.parameters,
+        time=float(start.times[0]),
+    )
+
+
+def judge(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Prediction and truth of all frames after the first window: (batch, time, channel, *space), float64."""
+    start = start_of(surrogate, dataset, rows)
+    return predict_from(surrogate, start), start.truth
 
 
 def stride_of(dataset: Dataset, evolution: Evolution) -> int:
