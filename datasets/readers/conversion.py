@@ -166,7 +166,7 @@ def recognize(path: Path, readers: Sequence[Reader] = READERS) -> Reader:
         both = ", ".join(reader.format for reader in found)
         raise DataError(f"{path}: could be read as {both}. Pass readers=(...) with the one that is meant.")
     raise DataError(
-        f"{path}: no reader recognizes it. It is {_what(path)}. Tried: a sciml dataset, {tried}. "
+        f"{path}: not a sciml dataset, and no reader recognizes it: it is {_what(path)}. Tried: {tried}. "
         "Read it with the program that wrote it, and sciml.write_dataset takes the arrays."
     )
 

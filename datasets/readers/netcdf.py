@@ -117,7 +117,7 @@ class NetCDF:
                 wanted = list(dict.fromkeys((*inputs, *outputs)))
                 loaded = opened[wanted].load()
                 others = [str(name) for name in opened.data_vars if name not in wanted]
-        except DAMAGE as error:
+        except (*DAMAGE, IndexError) as error:
             if isinstance(error, DataError):
                 raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from sciml.cli.options import Json, ModelOptions, RunOptions, SampleOptions, Settings, TrainingOptions
+from sciml.cli.options import (
+    DataOptions,
+    Json,
+    ModelOptions,
+    RunOptions,
+    SampleOptions,
+    Settings,
+    TrainingOptions,
+)
 
 
 def _version() -> str:
@@ -32,6 +40,7 @@ app.command(data)
     help_epilogue="Examples:\n\n"
     "  sciml train darcy\n"
     "  sciml train darcy --set width=64 --set modes=16 --steps 5000 --seed 1\n"
+    "  sciml train measured.nc --inputs a --outputs u\n"
     "  sciml train flow.h5 --operator mymodel.py:build --allow-code --output runs/mine --json\n"
     "  sciml train --like runs/mine --output runs/again"
 )
@@ -42,6 +51,7 @@ def train(
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
     training: TrainingOptions = TrainingOptions(),  # noqa: B008
     run: RunOptions = RunOptions(),  # noqa: B008
+    data: DataOptions = DataOptions(),  # noqa: B008
 ) -> int:
     """Train a surrogate, test it, and set it beside a classical solver.
 
@@ -51,11 +61,11 @@ def train(
     Parameters
     ----------
     target
-        A preset (darcy) or a dataset file.
+        A preset (darcy), a dataset file, or a file of another program: netCDF, or .pt of neuraloperator.
     """
     from sciml.cli.train import train as work
 
-    return work(target, model, training, run)
+    return work(target, model, training, run, data)
 
 
 @app.command(
@@ -66,7 +76,7 @@ def evaluate(
     file: Path,
     /,
     *,
-    split: Literal["train", "valid", "test", "all"] = "test",
+    split: Annotated[Literal["train", "valid", "test", "all"] | None, Parameter(show_default=False)] = None,
     model: ModelOptions = ModelOptions(),  # noqa: B008
     device: str = "auto",
     output: Annotated[Path | None, Parameter(show_default=False)] = None,
@@ -79,9 +89,9 @@ def evaluate(
     run
         The folder of a run, or of a saved surrogate.
     file
-        A dataset file.
+        A dataset file, or a file of another program.
     split
-        Which samples.
+        Which samples. The default is test; all of a file of another program that the run was not trained on.
     device
         auto, cpu, cuda, cuda:1, mps.
     output
@@ -168,19 +178,56 @@ def make(
 
 
 @data.command(help_epilogue="Example:\n\n  sciml data info darcy.h5")
-def info(file: Path, /, *, json: Json = False) -> int:
+def info(
+    file: Path,
+    /,
+    *,
+    options: DataOptions = DataOptions(),  # noqa: B008
+    json: Json = False,
+) -> int:
     """Show what a dataset holds: fields, grid, splits, statistics, origin, digest.
 
     Parameters
     ----------
     file
-        A dataset file.
+        A dataset file, or a file of another program, shown as train would use it.
     json
         Print one JSON object on stdout.
     """
     from sciml.cli.data import info as work
 
-    return work(file, json=json)
+    return work(file, options, json=json)
+
+
+@data.command(help_epilogue="Example:\n\n  sciml data convert flow.nc flow.h5 --inputs a --outputs u")
+def convert(
+    file: Path,
+    output: Path,
+    /,
+    *,
+    options: DataOptions = DataOptions(),  # noqa: B008
+    seed: int = 0,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Write a file of another program (netCDF, .pt of neuraloperator) as a dataset file.
+
+    Parameters
+    ----------
+    file
+        The file to read; its format is recognized by its content.
+    output
+        The dataset file to write. It notes what was assumed, changed and left out.
+    seed
+        Of the split.
+    force
+        Replace the output file.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.data import convert as work
+
+    return work(file, output, options, seed=seed, force=force, json=json)
 
 
 @app.command(help_epilogue="Example:\n\n  sciml doctor")

@@ -10,7 +10,8 @@ from torch import nn
 
 from sciml.assessment import assess
 from sciml.cli import names
-from sciml.cli.options import ModelOptions
+from sciml.cli.foreign import is_foreign, open_file
+from sciml.cli.options import DataOptions, ModelOptions
 from sciml.cli.output import emit_json, finite
 from sciml.cli.plan import device_of, operator_maker
 from sciml.cli.status import say
@@ -63,11 +64,20 @@ def _own_model(run: Path, place: Path, model: ModelOptions) -> nn.Module | None:
 
 
 def evaluate(
-    run: Path, file: Path, *, split: str, model: ModelOptions, device: str, output: Path | None, json: bool
+    run: Path,
+    file: Path,
+    *,
+    split: str | None,
+    model: ModelOptions,
+    device: str,
+    output: Path | None,
+    json: bool,
 ) -> int:
     """Test a surrogate on one split of a dataset."""
     surrogate = load_surrogate(run, model, device)
-    data = open_dataset(file)
+    data = open_file(file, _fields_of(surrogate))
+    if split is None:
+        split = "all" if is_foreign(data) and data.digest != _training_digest(run) else "test"
     part: Dataset = data if split == "all" else getattr(data, split)
     if not len(part):
         sizes = ", ".join(f"{name} {len(getattr(data, name))}" for name in ("train", "valid", "test"))
@@ -85,6 +95,22 @@ def evaluate(
     else:
         show_assessment(assessment)
     return 0
+
+
+def _fields_of(surrogate: Surrogate) -> DataOptions:
+    """The names to look for in a file of another program."""
+    names_in, names_out = (tuple(c.name for c in side) for side in (surrogate.inputs, surrogate.outputs))
+    return DataOptions(inputs=names_in, outputs=names_out)
+
+
+def _training_digest(run: Path) -> str | None:
+    """The digest of the data that a run was trained on; None for a surrogate on its own."""
+    record = RunFolder(run).read()
+    return (
+        None
+        if record is None
+        else record["settings"]["objective"]["arguments"]["dataset"]["arguments"]["digest"]
+    )
 
 
 def predict(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sciml.cli import names
-from sciml.cli.options import SampleOptions
+from sciml.cli.foreign import convert_file, open_file
+from sciml.cli.options import DataOptions, SampleOptions
 from sciml.cli.output import emit_json, print_table, progress
 from sciml.cli.status import requeued_on_signals, say
-from sciml.dataset import Dataset, open_dataset
+from sciml.dataset import Dataset
 from sciml.errors import ConfigError
+from sciml.grid import Grid
 
 SPLITS = ("train", "valid", "test")
 DEFAULT_COUNTS = (1000, 100, 200)
@@ -61,7 +64,7 @@ def make(
     if json:
         emit_json(facts(data))
     else:
-        _show(data)
+        _show(facts(data))
     return 0
 
 
@@ -88,13 +91,29 @@ def counts(samples: SampleOptions) -> tuple[int, int, int]:
     return chosen[0], chosen[1], chosen[2]
 
 
-def info(file: Path, *, json: bool) -> int:
-    """Show a dataset file."""
-    data = open_dataset(file)
+def info(file: Path, options: DataOptions, *, json: bool) -> int:
+    """Show a dataset file; one of another format as its conversion, which is not kept."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        found = facts(open_file(file, options, cache=Path(folder), tell=False))
+    if Path(found["path"]).parent == Path(folder):
+        found["path"] = str(file.absolute())
+    if json:
+        emit_json(found)
+    else:
+        _show(found)
+    return 0
+
+
+def convert(file: Path, output: Path, options: DataOptions, *, seed: int, force: bool, json: bool) -> int:
+    """Write a file of another format as a dataset file."""
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists; replace it with --force, or choose another name.")
+    data = convert_file(file, output, options, seed=seed)
+    say(f"wrote {output}, digest {data.digest}")
     if json:
         emit_json(facts(data))
     else:
-        _show(data)
+        _show(facts(data))
     return 0
 
 
@@ -124,11 +143,10 @@ def facts(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _show(data: Dataset) -> None:
-    found = facts(data)
+def _show(found: Mapping[str, Any]) -> None:
     print(f"{found['path']}\ndigest   {found['digest']}")
     print("samples  " + ", ".join(f"{name} {count}" for name, count in found["samples"].items()))
-    for axis in data.grid.axes:
+    for axis in Grid.from_dict(found["grid"]).axes:
         ends = "periodic" if axis.periodic else "bounded"
         print(
             f"axis     {axis.name}: {axis.size} {axis.kind} on [{axis.lower:g}, {axis.upper:g}], "

@@ -15,6 +15,32 @@ Settings = Annotated[
 ]
 
 
+Names = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=False)]
+
+
+@Parameter(name="*", group="Data")
+@dataclass(frozen=True)
+class DataOptions:
+    """What to take from a file, where the file does not say.
+
+    Parameters
+    ----------
+    inputs
+        A field to learn from; may be repeated.
+    outputs
+        A field to learn; may be repeated.
+    sample
+        The dimension of a netCDF file that counts samples.
+    split
+        Shares of training, validation and test, for files of other programs, which have no split.
+    """
+
+    inputs: Names = ()
+    outputs: Names = ()
+    sample: str = "sample"
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+
+
 @Parameter(name="*", group="Model")
 @dataclass(frozen=True)
 class ModelOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from sciml.cli import names
-from sciml.cli.options import ModelOptions, RunOptions, TrainingOptions
+from sciml.cli.foreign import DATA_FOLDER, open_file
+from sciml.cli.options import DataOptions, ModelOptions, RunOptions, TrainingOptions
 from sciml.cli.output import progress
 from sciml.cli.status import say
 from sciml.dataset import Dataset, open_dataset
@@ -26,7 +27,6 @@ from sciml.streams import Streams
 from sciml.supervised import Supervised
 from sciml.trainer import EarlyStop, Trainer
 
-DATA_FOLDER = Path("runs") / "data"
 FROM_DATA = ("rank", "in_channels", "out_channels", "data")
 
 Maker = Callable[[int, int, Dataset], nn.Module]
@@ -83,7 +83,13 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def make_plan(target: str | None, model: ModelOptions, training: TrainingOptions, run: RunOptions) -> Plan:
+def make_plan(
+    target: str | None,
+    model: ModelOptions,
+    training: TrainingOptions,
+    run: RunOptions,
+    options: DataOptions,
+) -> Plan:
     """The plan for a preset, a dataset file or an earlier run.
 
     Raises
@@ -98,24 +104,30 @@ def make_plan(target: str | None, model: ModelOptions, training: TrainingOptions
             f"sciml train needs a preset ({', '.join(PRESETS)}), a dataset file, or --like RUN; one of them."
         )
     if target is not None:
-        return _of_target(target, model, training)
+        return _of_target(target, model, training, options)
     assert run.like is not None
+    if options != DataOptions():
+        raise ConfigError("--like repeats a run on its own data; leave out --inputs, --outputs and the like.")
     return _like(run.like, model, training)
 
 
-def _of_target(target: str, model: ModelOptions, training: TrainingOptions) -> Plan:
+def _of_target(target: str, model: ModelOptions, training: TrainingOptions, options: DataOptions) -> Plan:
     preset = PRESETS.get(target)
     if preset is None and not Path(target).exists():
         raise ConfigError(
             f"there is no preset and no file {target!r}; presets are {', '.join(PRESETS)}."
             f"{nearest(target, PRESETS)}"
         )
+    if preset is not None and options != DataOptions():
+        raise ConfigError(
+            f"the preset {target} has its own data; --inputs, --outputs and the like are for files."
+        )
     recipe = _recipe(preset, training)
     seed = training.seed or 0
     trainer = recipe.trainer(seed)
     operator, maker, code = operator_maker(model, preset)
-    data = open_dataset(target) if preset is None else preset_data(preset)
-    inputs, outputs = task_of(data)
+    data = open_file(Path(target), options) if preset is None else preset_data(preset)
+    inputs, outputs = task_of(data, options.inputs, options.outputs)
     if not len(data.train):
         raise DataError(f"{data.path} has no training samples.")
     task = partial(
@@ -126,7 +138,7 @@ def _of_target(target: str, model: ModelOptions, training: TrainingOptions) -> P
         workers=training.workers or 0,
     )
     with Streams(seed).of("init").applied():
-        module = maker(*_channels(data), data)
+        module = maker(_channels(data, inputs), _channels(data, outputs), data)
     return Plan(
         name=preset.name if preset is not None else Path(target).stem,
         operator=operator,
@@ -167,17 +179,26 @@ def preset_data(preset: Preset) -> Dataset:
     return data
 
 
-def task_of(data: Dataset) -> tuple[list[str], list[str]]:
-    """Names of the input and output fields, as the file states them.
+def task_of(
+    data: Dataset, inputs: Sequence[str] = (), outputs: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Names of the input and output fields: those asked for, else as the file states them.
 
     Raises
     ------
     DataError
-        If it states none, or a task that is no map from fields to fields.
+        If it states none, or a task that is no map from fields to fields, or lacks a field.
     """
     task = data.attributes.get("task", {})
-    inputs, outputs = (list(task.get(side, [])) for side in ("inputs", "outputs"))
-    if task.get("kind") != "map" or not inputs or not outputs:
+    for name in (*inputs, *outputs):
+        if name not in data.fields:
+            raise DataError(
+                f"{data.path} has no field {name!r}; it has {', '.join(data.fields)}."
+                f"{nearest(name, data.fields)}"
+            )
+    asked = bool(inputs)
+    inputs, outputs = (list(inputs), list(outputs)) if asked else (task.get("inputs"), task.get("outputs"))
+    if (task.get("kind") != "map" and not asked) or not inputs or not outputs:
         raise DataError(
             f"{data.path}: the command line learns maps from input fields to output fields; the file states "
             f"the task {task}. Give fields the roles 'input' and 'output'."
@@ -188,10 +209,9 @@ def task_of(data: Dataset) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def _channels(data: Dataset) -> tuple[int, int]:
-    """Input and output channels of a model for these data."""
-    inputs, outputs = (sum(data.fields[name].components for name in side) for side in task_of(data))
-    return inputs, outputs
+def _channels(data: Dataset, fields: Sequence[str]) -> int:
+    """Channels of a model for these fields."""
+    return sum(data.fields[name].components for name in fields)
 
 
 def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[str, Maker, str | None]:
@@ -270,7 +290,8 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
     with trainer.streams.of("init").applied():
         if own:
             operator, maker, code = operator_maker(model)
-            module = maker(*_channels(objective.dataset), objective.dataset)
+            data = objective.dataset
+            module = maker(_channels(data, objective.inputs), _channels(data, objective.outputs), data)
         else:
             module = build(settings["model"])
     return Plan(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sciml.assessment import Assessment, Row, assess, milliseconds
-from sciml.cli.options import ModelOptions, RunOptions, TrainingOptions
+from sciml.cli.options import DataOptions, ModelOptions, RunOptions, TrainingOptions
 from sciml.cli.output import duration, emit_json, finite, print_table, progress
 from sciml.cli.plan import Plan, make_plan
 from sciml.cli.status import requeued_on_signals, say
@@ -22,10 +22,16 @@ from sciml.run import Run, RunFolder
 ASSESSMENT, REPORT = "assessment.json", "report.html"
 
 
-def train(target: str | None, model: ModelOptions, training: TrainingOptions, run: RunOptions) -> int:
+def train(
+    target: str | None,
+    model: ModelOptions,
+    training: TrainingOptions,
+    run: RunOptions,
+    data: DataOptions,
+) -> int:
     """Train or go on, assess, write the report; of a finished run only print what is stored."""
     with requeued_on_signals():
-        plan = make_plan(target, model, training, run)
+        plan = make_plan(target, model, training, run, data)
         folder = run.output if run.output is not None else plan.folder
         finished = _fit(plan, folder, force=run.force)
         stored = _stored(folder)

@@ -83,7 +83,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_file: Path) -> Path:
 
 
 def test_every_verb_has_help_with_an_example(run: Run) -> None:
-    for verb in (["train"], ["evaluate"], ["predict"], ["data", "make"], ["data", "info"], ["doctor"]):
+    for verb in (
+        ["train"],
+        ["evaluate"],
+        ["predict"],
+        ["data", "make"],
+        ["data", "info"],
+        ["data", "convert"],
+        ["doctor"],
+    ):
         status, out, _ = run(*verb, "--help")
         assert status == 0
         assert "Example" in out and f"sciml {' '.join(verb)}" in out and "--json" in out
@@ -185,7 +193,7 @@ def test_a_signal_before_training_means_start_again(
     def interrupt(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("sciml.cli.plan.open_dataset", interrupt)
+    monkeypatch.setattr("sciml.cli.plan.open_file", interrupt)
     assert run("train", data_file)[0] == 75
     assert signal.getsignal(signal.SIGTERM) is handler
 
@@ -360,17 +368,17 @@ def test_a_mistake_is_one_line_and_a_status(
 
 
 def test_a_missing_dependency_and_a_bug(run: Run, data_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: Any) -> None:
+    def absent(*_: Any, **__: Any) -> None:
         raise ModuleNotFoundError("No module named 'pyvista'", name="pyvista")
 
-    monkeypatch.setattr("sciml.cli.data.open_dataset", absent)
+    monkeypatch.setattr("sciml.cli.data.open_file", absent)
     status, _, err = run("data", "info", data_file)
     assert status == 5 and 'pip install "sciml-pde[mesh]"' in err
 
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise AssertionError("impossible")
 
-    monkeypatch.setattr("sciml.cli.data.open_dataset", broken)
+    monkeypatch.setattr("sciml.cli.data.open_file", broken)
     status, _, err = run("data", "info", data_file)
     assert status == 1 and "AssertionError: impossible" in err and "Traceback" not in err
     monkeypatch.setenv("SCIML_DEBUG", "1")

@@ -1,0 +1,52 @@
+"""Dataset files on the command line: our own, and those of other programs through their readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sciml.cli.options import DataOptions
+from sciml.cli.status import say
+from sciml.dataset import Dataset
+from sciml.datasets.readers import NetCDF, NeuralOperator, Reader, convert, open_any
+from sciml.errors import ConfigError
+
+DATA_FOLDER = Path("runs") / "data"
+
+
+def open_file(path: Path, options: DataOptions, *, cache: Path = DATA_FOLDER, tell: bool = True) -> Dataset:
+    """The dataset in a file; one of another format is converted to ``cache``, once.
+
+    Raises
+    ------
+    ConfigError, DataError, FileNotFoundError
+        As `sciml.datasets.readers.open_any`.
+    """
+    data = open_any(path, cache=cache, readers=readers(options), fractions=options.split)
+    if tell and is_foreign(data):
+        attributes = data.attributes
+        say(f"data: {path} is {attributes['source_format']}, converted to {data.path}")
+        say(f"notes: {attributes['conversion_notes']}")
+    return data
+
+
+def convert_file(path: Path, output: Path, options: DataOptions, *, seed: int) -> Dataset:
+    """Write a file of another format as a dataset file."""
+    return convert(path, output, readers=readers(options), fractions=options.split, seed=seed)
+
+
+def readers(options: DataOptions) -> tuple[Reader, ...]:
+    """All formats, with the names that only the user knows.
+
+    Raises
+    ------
+    ConfigError
+        If only inputs or only outputs are named.
+    """
+    if bool(options.inputs) != bool(options.outputs):
+        raise ConfigError("--inputs and --outputs belong together; got one without the other.")
+    return (NeuralOperator(), NetCDF(options.inputs, options.outputs, sample=options.sample))
+
+
+def is_foreign(data: Dataset) -> bool:
+    """Whether the file was converted from another format."""
+    return "source_sha256" in data.attributes
