@@ -46,6 +46,8 @@ def joined() -> Iterator[None]:
     dist.init_process_group("nccl" if own_gpu else "gloo")
     try:
         yield
+        # A process that leaves while another still talks to it ends that one in an abort.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
