@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import zipfile
@@ -409,3 +410,29 @@ def test_readers_describe_themselves_and_never_look_at_names(tmp_path: Path) -> 
     (tmp_path / "p.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match="a Python pickle, which could run any code"):
         open_any(tmp_path / "p.pkl", cache=tmp_path)
+
+
+def survive(source: Path, read: Any, count: int, seed: int) -> None:
+    """Random bytes at random places: read, or refused by DataError, and nothing else."""
+    raw, rng = source.read_bytes(), np.random.default_rng(seed)
+    for i in range(count):
+        mutated = bytearray(raw)
+        for place in rng.integers(0, len(raw) if i % 3 == 0 else 500, rng.integers(1, 9)):
+            mutated[place] = rng.integers(256)
+        source.write_bytes(mutated)
+        with contextlib.suppress(DataError):
+            read(source)
+
+
+@pytest.mark.filterwarnings("ignore")  # of xarray about odd attributes
+@pytest.mark.parametrize("count", [60, pytest.param(5_000, marks=pytest.mark.fuzz)])
+def test_mutated_files_are_read_or_refused(count: int, tmp_path: Path) -> None:
+    survive(small(tmp_path), lambda path: recognize(path).read(path), count, seed=1)
+    labelled().to_netcdf(tmp_path / "a.nc", engine="scipy")
+    survive(tmp_path / "a.nc", NetCDF(("t2m",), ("wind",), sample="run").read, count, seed=2)
+
+
+@pytest.mark.fuzz
+def test_mutated_hdf5_ends_at_most_a_child(tmp_path: Path) -> None:
+    labelled().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    survive(tmp_path / "a.nc", NetCDF(("t2m",), ("wind",), sample="run").read, 300, seed=3)
