@@ -55,11 +55,17 @@ class ModelOptions:
         An argument of the operator, NAME=VALUE such as width=64; may be repeated.
     allow_code
         Run the code in file.py.
+    symmetry
+        Average the model over symmetries that the problem has: reflections, permutations of equal axes,
+        rotations, full (all of these). Training takes a random one for each sample.
     """
 
     operator: Annotated[str | None, Parameter(show_default=False)] = None
     settings: Settings = ()
     allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    symmetry: Annotated[
+        Literal["reflections", "permutations", "rotations", "full"] | None, Parameter(show_default=False)
+    ] = None
 
 
 @Parameter(name="*", group="Training")

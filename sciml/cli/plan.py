@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from sciml.cli.status import say
 from sciml.dataset import Dataset, open_dataset
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, nearest
+from sciml.operators.symmetrized import Group, Symmetrized
 from sciml.presets import PRESETS, Preset, Recipe, short_hash
 from sciml.run import RunFolder
 from sciml.streams import Streams
@@ -73,7 +75,8 @@ def device_of(name: str) -> torch.device:
         If torch does not know it or the machine lacks it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        own = int(os.environ.get("LOCAL_RANK", "0"))  # of several processes each takes a GPU of its own
+        return torch.device("cuda", own) if own < torch.cuda.device_count() else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -222,6 +225,23 @@ def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[s
     ConfigError
         For an unknown operator or setting, before any data are touched.
     """
+    name, maker, code = _plain_maker(model, preset)
+    return name, maker if model.symmetry is None else partial(_symmetrized, model.symmetry, maker), code
+
+
+def _symmetrized(group: Group, maker: Maker, n_in: int, n_out: int, data: Dataset) -> nn.Module:
+    """The operator averaged over a group, with random elements in training."""
+    periodic = {axis.periodic and axis.location == "node" for axis in data.grid.axes}
+    vectors = [field.name for field in data.fields.values() if field.rank]
+    if vectors or (len(periodic) > 1 and group != "permutations"):
+        what = f"the vectors {', '.join(vectors)}" if vectors else "axes of different kinds"
+        raise ConfigError(f"--symmetry: {data.path} has {what}; use sciml.operators.Symmetrized in Python.")
+    return Symmetrized(
+        maker(n_in, n_out, data), group=group, in_training="sample", periodic_nodes=periodic == {True}
+    )
+
+
+def _plain_maker(model: ModelOptions, preset: Preset | None) -> tuple[str, Maker, str | None]:
     given = names.parse_settings(model.settings)
     if model.operator is not None and names.is_code(model.operator):
         function, code = names.load_code(model.operator, allowed=model.allow_code)
@@ -267,8 +287,8 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
         if getattr(training, name) is not None
     ]
     own = model.operator is not None and names.is_code(model.operator)
-    if refused or (not own and (model.operator or model.settings)):
-        shown = ", ".join(refused or ["--operator or --set"])
+    if refused or model.symmetry or (not own and (model.operator or model.settings)):
+        shown = ", ".join(refused or ["--operator, --set or --symmetry"])
         raise ConfigError(f"--like repeats a run with its own settings; leave out {shown}.")
     record = RunFolder(folder).read()
     if record is None:

@@ -13,6 +13,7 @@ import xarray
 
 from sciml.cli import main
 from sciml.dataset import open_dataset
+from sciml.surrogate import Surrogate
 
 SMALL = ["--set", "width=4", "--set", "modes=2", "--set", "depth=1", "--batch-size", "4", "--steps", "2"]
 
@@ -113,3 +114,17 @@ def test_convert_and_info(run: Run, tmp_path: Path) -> None:
     assert not Path("runs").exists()  # showing keeps nothing
     status, out, _ = run("data", "info", "plate.h5")
     assert status == 0 and "8 nodes on [0, 2]" in out
+
+
+def test_symmetry_wraps_the_operator(run: Run, tmp_path: Path) -> None:
+    source = torch_file(tmp_path / "flow_16.pt", 16)
+    status, out, err = run("train", source, "--symmetry", "permutations", *SMALL, "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["operator"] == "fno"
+    surrogate = Surrogate.load(Path(found["run"]) / "surrogate")
+    x = open_dataset(next(Path("runs/data").glob("*.h5"))).tensor(["a"])
+    with torch.no_grad():
+        torch.testing.assert_close(surrogate(x.mT.contiguous()), surrogate(x).mT, rtol=0, atol=1e-5)
+    status, _, err = run("train", source, "--symmetry", "full", *SMALL)  # the upper edges are no walls
+    assert status == 2 and "use group='permutations'" in err
