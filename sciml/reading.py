@@ -100,7 +100,11 @@ class ReadAhead:
         self._next: tuple[int, int] | None = None  # (seed, step) that the loader delivers next
 
     def batch(self, step: int, seed: int, key: Callable[[int], Any]) -> tuple[Tensor, ...]:
-        """``read(key(step))``; ``key`` is a pure function of the step for this ``seed``."""
+        """``read(key(step))``; ``key`` is a pure function of the step for this ``seed``.
+
+        It must not refer to the owner of this object: the loader would be part of a cycle, and one that the
+        garbage collector takes apart waits 5 s for each of its processes.
+        """
         if self._loader is None or self._next != (seed, step):
             loader: torch.utils.data.DataLoader[tuple[Tensor, ...]] = torch.utils.data.DataLoader(
                 _Keyed(self.read),

@@ -17,12 +17,12 @@ from sciml.evolution import Evolution, frame_step
 from sciml.metrics import relative_l2
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
-from sciml.reading import ReadAhead, Samples, rows_of_step
+from sciml.reading import ReadAhead, Samples
 from sciml.stepping import judge
 from sciml.streams import Streams
 from sciml.supervised import Loss
 from sciml.trajectories import correlation_over_time, correlation_time, error_over_time, valid_time
-from sciml.unroll import Frames, Unroll
+from sciml.unroll import Frames, Unroll, pieces_of_step
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
@@ -149,7 +149,7 @@ class Rollout(Objective):
                     )
         assert self.dataset.times is not None  # a file with such a field has times
         f, most = self.frames, self.unroll.most
-        needed, found = self._span(most), len(self.dataset.times)
+        needed, found = f.span(most), len(self.dataset.times)
         if needed > found:
             raise ConfigError(
                 f"Rollout: window={f.window} and {most} calls with bundle={f.bundle}, at stride={f.stride}, "
@@ -157,10 +157,6 @@ class Rollout(Objective):
                 "them."
             )
         return torch.from_numpy(self.dataset.times)
-
-    def _span(self, calls: int) -> int:
-        """Frames of the data from the first of a window to the last of so many bundles."""
-        return self.frames.stride * (self.frames.window + calls * self.frames.bundle - 1) + 1
 
     def _evolution(self, times: Tensor) -> Evolution:
         return Evolution(
@@ -175,11 +171,12 @@ class Rollout(Objective):
     # Reading.
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
-        rows, positions = self._key(streams, step)
+        pieces = self._pieces(streams)
+        rows, positions = pieces(step)
         if self._ahead is None:
             parts = self._samples.read(rows, positions)
         else:
-            parts = self._ahead.batch(step, streams.seed, partial(self._key, streams))
+            parts = self._ahead.batch(step, streams.seed, pieces)
         batch = self._batch(model, rows, positions, parts)
         if not self.unroll.noise:
             return batch
@@ -205,16 +202,10 @@ class Rollout(Objective):
         shared = {"coordinates": self._coordinates.to(dtype)}
         return Batch({name: tensor.to(dtype) for name, tensor in tensors.items()}, shared)
 
-    def _key(self, streams: Streams, step: int) -> tuple[list[int], Tensor]:
-        """The samples of a step, and for each the positions of its frames: (batch, window + bundles)."""
-        rows = rows_of_step(step, len(self.dataset), self.batch_size, streams.of("order"))
-        calls = self.unroll.calls_at(step)
-        if self.unroll.vary:
-            calls = int(streams.of("calls").numpy(step).integers(1, calls + 1))
-        last = len(self._times) - self._span(calls)
-        starts = streams.of("start").numpy(step).integers(0, last + 1, size=len(rows))
-        count = self.frames.window + calls * self.frames.bundle
-        return rows, torch.from_numpy(starts)[:, None] + self.frames.stride * torch.arange(count)
+    def _pieces(self, streams: Streams) -> partial[tuple[list[int], Tensor]]:
+        """Step to samples and positions of frames; it knows the numbers only, see `ReadAhead.batch`."""
+        sizes = {"size": len(self.dataset), "length": len(self._times), "batch_size": self.batch_size}
+        return partial(pieces_of_step, streams=streams, frames=self.frames, unroll=self.unroll, **sizes)
 
     # Minimizing.
 

@@ -89,15 +89,14 @@ class Supervised(Objective):
     # Reading.
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        order = streams.of("order")
+        rows = partial(rows_of_step, size=len(self.dataset), batch_size=self.batch_size, order=order)
         if self._ahead is None:
-            x, y = self._samples.read(self._rows(streams, step))
+            x, y = self._samples.read(rows(step))
         else:
-            x, y = self._ahead.batch(step, streams.seed, partial(self._rows, streams))
+            x, y = self._ahead.batch(step, streams.seed, rows)
         dtype = dtype_of(model)
         return Batch({"x": x.to(dtype), "y": y.to(dtype)}, {"coordinates": self._coordinates})
-
-    def _rows(self, streams: Streams, step: int) -> list[int]:
-        return rows_of_step(step, len(self.dataset), self.batch_size, streams.of("order"))
 
     # Minimizing.
 

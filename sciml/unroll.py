@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.reading import rows_of_step
+from sciml.streams import Streams
 
 
 @describable
@@ -41,6 +46,10 @@ class Frames:
                 "Frames: window, bundle and stride are at least 1 and inputs is a tuple of names, got "
                 f"{self.window}, {self.bundle}, {self.stride} and {self.inputs!r}."
             )
+
+    def span(self, calls: int) -> int:
+        """Frames of the data from the first of a window to the last of so many bundles."""
+        return self.stride * (self.window + calls * self.bundle - 1) + 1
 
 
 @describable
@@ -106,3 +115,26 @@ class Unroll:
     def calls_at(self, step: int) -> int:
         """How many calls the curriculum says for this optimizer step."""
         return next(calls for start, calls in reversed(self.curriculum) if start <= step)
+
+
+def pieces_of_step(
+    step: int,
+    *,
+    streams: Streams,
+    frames: Frames,
+    unroll: Unroll,
+    size: int,
+    length: int,
+    batch_size: int,
+) -> tuple[list[int], Tensor]:
+    """The samples of a step, of ``size``, and for each the positions of its frames, of ``length``.
+
+    Positions are (batch, window + calls x bundle), from a start that is uniform over all that fit.
+    """
+    calls = unroll.calls_at(step)
+    if unroll.vary:
+        calls = int(streams.of("calls").numpy(step).integers(1, calls + 1))
+    rows = rows_of_step(step, size, batch_size, streams.of("order"))
+    last = length - frames.span(calls)
+    starts = torch.from_numpy(streams.of("start").numpy(step).integers(0, last + 1, size=batch_size))
+    return rows, starts[:, None] + frames.stride * torch.arange(frames.window + calls * frames.bundle)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sciml.operators.fno import FNO
 from sciml.rollout import METRICS, Rollout
 from sciml.schema import Field, Provenance
 from sciml.streams import Streams
+from sciml.supervised import Supervised
 from sciml.surrogate import Surrogate
 from sciml.trainer import Trainer
 from sciml.unroll import Frames, Unroll
@@ -155,7 +157,7 @@ def test_batches_hold_the_frames_that_the_file_has(data: Dataset) -> None:
     u, v, f = (data.train.load(name) for name in "uvf")
     for step in range(3):
         batch = task.draw(step, Small(), streams)
-        rows, positions = task._key(streams, step)
+        rows, positions = task._pieces(streams)(step)
         for i, (row, at) in enumerate(zip(rows, positions.tolist(), strict=True)):
             assert at == list(range(at[0], at[0] + 9, 2))
             truth = np.concatenate([u[row, at][:, None], v[row, at]], axis=1).astype(np.float32)
@@ -190,7 +192,7 @@ def test_channels_are_field_after_field_and_frame_after_frame(data: Dataset) -> 
 def test_starts_cover_all_that_fit_uniformly(data: Dataset) -> None:
     task = Rollout(data.train, ["u"], frames=Frames(2, 2), unroll=Unroll(2), batch_size=10)
     streams = Streams(0)
-    starts = np.concatenate([task._key(streams, step)[1][:, 0].numpy() for step in range(200)])
+    starts = np.concatenate([task._pieces(streams)(step)[1][:, 0].numpy() for step in range(200)])
     counts = np.bincount(starts)
     assert len(counts) == STEPS - 6 + 1  # the last piece ends with the trajectory
     # 7 equally likely starts: chi-square with 6 degrees of freedom stays below 22.5 with probability 0.999.
@@ -218,6 +220,17 @@ def test_reading_ahead_and_from_the_file_change_nothing(
                 found = other.draw(step, model, streams)
                 assert all(torch.equal(found[name], tensor) for name, tensor in expected.tensors.items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("make", [Rollout, partial(Supervised, outputs=["f"])])
+def test_loader_ends_with_its_objective(make: Any, data: Dataset) -> None:
+    """Were it part of a cycle, the garbage collector would end it, and wait 5 s for each worker."""
+    names = ["u"] if make is Rollout else ["f"]
+    task = make(data.train, names, workers=1)
+    task.draw(0, Small(), Streams(0))
+    found = weakref.ref(task)
+    del task
+    assert found() is None
 
 
 # Chained calls.
@@ -370,7 +383,7 @@ def test_time_dt_and_parameters_reach_the_model(bundle: int, calls: int, data: D
     task.check(model)
     model.told.clear()
     total(task.terms(model, batch := task.draw(0, model, streams)))
-    rows, positions = task._key(streams, 0)
+    rows, positions = task._pieces(streams)(0)
     for number, (time, dt, parameters) in enumerate(model.told):
         # Exact: times and steps are multiples of 1/4.
         assert time.tolist() == [TIMES[at[1 + number * bundle]] for at in positions.tolist()]
