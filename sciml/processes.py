@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from sciml.objective import Batch, Term
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -113,6 +115,23 @@ def same_everywhere(tensors: Iterable[Tensor]) -> None:
     if count() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.data, 0)
+
+
+def one_first(work: Callable[[], T]) -> T:
+    """``work()`` in process 0, then in the others, which find the files that it has written.
+
+    What it raises in process 0 is raised in all.
+    """
+    problem, done = None, None
+    if rank() == 0:
+        try:
+            done = work()
+        except Exception as error:  # the others must hear of it, or they would wait for ever
+            problem = error
+    problem = tell(problem)
+    if problem is not None:
+        raise problem
+    return work() if done is None else done
 
 
 def tell(value: Any) -> Any:

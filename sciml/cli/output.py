@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sciml.cli.status import silent
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -59,6 +61,9 @@ class Bar(Protocol):
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Bar]:
     """A bar on a terminal; elsewhere a line every five seconds and one at the end.  Both on stderr."""
+    if silent():
+        yield _Silent()
+        return
     if not sys.stderr.isatty():
         yield _Lines(what, total)
         return
@@ -102,6 +107,11 @@ class _Rich:
         rate = self.rate.update(done)
         text = f"{rate:.3g}/s " if rate else ""
         self.shown.update(self.task, completed=done, rate=text, note=note)
+
+
+class _Silent:
+    def update(self, done: int, note: str = "") -> None:
+        pass
 
 
 class _Lines:

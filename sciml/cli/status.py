@@ -83,12 +83,20 @@ def _report(error: Exception) -> int:
     elif status == MISSING:
         text = missing(str(getattr(error, "name", "") or text))
     say(text)
+    if silent():  # perhaps only this process met the error
+        print(f"sciml: process {os.environ['RANK']}: {text}", file=sys.stderr, flush=True)
     return status
 
 
 def say(text: str) -> None:
-    """A line of the log, on stderr, so that stdout holds results only."""
-    print(f"sciml: {text}", file=sys.stderr, flush=True)
+    """A line of the log, on stderr: stdout holds results only. Of several processes the first one speaks."""
+    if not silent():
+        print(f"sciml: {text}", file=sys.stderr, flush=True)
+
+
+def silent() -> bool:
+    """Whether this is one of several processes that torchrun started, and not the first."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

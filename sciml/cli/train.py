@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sciml import processes
 from sciml.assessment import Assessment, Row, assess, milliseconds
 from sciml.cli.options import DataOptions, ModelOptions, RunOptions, TrainingOptions
 from sciml.cli.output import duration, emit_json, finite, print_table, progress
@@ -29,11 +30,16 @@ def train(
     run: RunOptions,
     data: DataOptions,
 ) -> int:
-    """Train or go on, assess, write the report; of a finished run only print what is stored."""
-    with requeued_on_signals():
-        plan = make_plan(target, model, training, run, data)
+    """Train or go on, assess, write the report; of a finished run only print what is stored.
+
+    Started by torchrun, all processes train, and the first one does the rest.
+    """
+    with requeued_on_signals(), processes.joined():
+        plan = processes.one_first(lambda: make_plan(target, model, training, run, data))
         folder = run.output if run.output is not None else plan.folder
         finished = _fit(plan, folder, force=run.force)
+        if processes.rank() > 0:
+            return 0  # process 0 judges, writes and prints
         stored = _stored(folder)
         if stored is None:
             stored = _conclude(plan, finished, folder)

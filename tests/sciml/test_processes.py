@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sciml import processes
 from sciml.dataset import write_dataset
@@ -96,3 +97,26 @@ def test_a_single_process_sends_nothing() -> None:
     assert processes.means({"t": Term(values, weight=2.0)})["t"].item() == 2.0
     with processes.joined():
         assert processes.count() == 1
+
+
+@pytest.mark.slow
+def test_torchrun_trains_from_the_command_line(data: Path, tmp_path: Path) -> None:
+    """Ten seconds, most of them the launcher's: one JSON object, one report, the weights of one process."""
+    weights = []
+    for count in (1, 2):
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        settings = ["--steps", "5", "--set", "modes=2", "--set", "width=4", "--inputs", "a", "--outputs", "u"]
+        run = subprocess.run(
+            [sys.executable, *launcher, "-m", "sciml", "train", str(data), *settings]
+            + ["--json", "--output", str(tmp_path / str(count))],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (line,) = [line for line in run.stdout.splitlines() if line.startswith("{")]
+        assert json.loads(line)["run"] == str(tmp_path / str(count))
+        assert (tmp_path / str(count) / "report.html").exists()
+        weights.append(load_file(tmp_path / str(count) / "surrogate" / "weights.safetensors"))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-4, atol=1e-5)  # float32, five steps
