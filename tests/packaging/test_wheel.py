@@ -83,7 +83,9 @@ def test_wheel_holds_the_packages_and_nothing_else(built: Built) -> None:
     expected = set()
     for package in SETTINGS["tool"]["setuptools"]["packages"]:
         parts = package.split(".")
-        folder = built.tree.joinpath(FOLDERS.get(package, "/".join(parts)))
+        # The longest mapped prefix decides, as for setuptools.
+        mapped = max((name for name in FOLDERS if f"{package}.".startswith(f"{name}.")), key=len)
+        folder = built.tree.joinpath(FOLDERS[mapped], *parts[mapped.count(".") + 1 :])
         expected |= {"/".join([*parts, module.name]) for module in folder.glob("*.py")}
     assert modules == expected
     assert "sciml/py.typed" in names
