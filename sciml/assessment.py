@@ -376,6 +376,8 @@ def discretization_error(dataset: Dataset) -> float | None:
 
 def percent(value: float) -> str:
     """A relative error for people; errors of rounding in powers of ten."""
+    if not math.isfinite(value):
+        return "not finite"
     return f"{value:.2%}" if value >= 5e-5 or value == 0 else f"{value:.0e}"
 
 

@@ -204,7 +204,71 @@ def errors(
     return _titled(figure, title)
 
 
-def error_against_time(rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
+def over_time(
+    curves: Mapping[str, Mapping[str, ArrayLike]], times: ArrayLike, *, units: str = "", title: str = ""
+) -> Figure:
+    """Relative error of roll-outs against time, with the interval of the mean, on a logarithmic scale.
+
+    Parameters
+    ----------
+    curves : mapping of name to a mapping with "mean" and optionally "low" and "high", (frames,) each
+        The first one is drawn thick.
+    times : (frames,)
+    units : str
+        Of time.
+    """
+    places = np.asarray(times, dtype=np.float64)
+    figure = _figure(5.8, 4.4)
+    ax = figure.subplots()
+    for i, (name, curve) in enumerate(curves.items()):
+        color = COLORS[i % len(COLORS)]
+        ax.plot(places, _finite(curve["mean"]), color=color, linewidth=1.2 + 1.2 * (i == 0), label=name)
+        if "low" in curve and "high" in curve:
+            low, high = _finite(curve["low"]), _finite(curve["high"])
+            ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.set_yscale("log" if _positive(ax) else "linear")
+    ax.set_xlabel(_label("time since the last frame given", units))
+    ax.set_ylabel("relative L2 error of the frame")
+    if ax.lines:  # below, where it hides no line
+        figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
+    _quiet(ax, grid=True)
+    return _titled(figure, title)
+
+
+def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title: str = "") -> Figure:
+    """A quantity against the shell of wavenumbers, both logarithmic; shell 0 is left out.
+
+    Parameters
+    ----------
+    curves : mapping of name to (shells,)
+        The first one, the truth, is drawn thick and gray.
+    """
+    figure = _figure(5.8, 4.4)
+    ax = figure.subplots()
+    top = 0.0
+    for i, (name, values) in enumerate(curves.items()):
+        shown = _finite(values)[1:]
+        shells = np.arange(1, len(shown) + 1)
+        style: dict[str, Any] = {"color": COLORS[(i - 1) % len(COLORS)], "linewidth": 1.4}
+        if i == 0:
+            style = {"color": "#BBBBBB", "linewidth": 4.0}
+            top = float(np.nanmax(shown, initial=0.0))
+        positive = shown > 0
+        ax.plot(shells[positive], shown[positive], label=name, **style)
+    if top > 0:
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        # Below is the rounding of stored numbers, which would fill half of the picture.
+        ax.set_ylim(bottom=1e-14 * top, top=5 * top)
+    ax.set_xlabel("shell of wavenumbers")
+    ax.set_ylabel(quantity)
+    if ax.lines:  # below, where it hides no line
+        figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
+    _quiet(ax, grid=True)
+    return _titled(figure, title)
+
+
+def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample", title: str = "") -> Figure:
     """Relative error against seconds per sample, both logarithmic: what a speed-up is worth.
 
     Lower left is better.  A surrogate is faster at equal accuracy only where it lies left of the solver's
@@ -215,6 +279,8 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, title: str = "") ->
     rows : mappings with "name", "seconds", "error" and optionally "kind" ("surrogate" or "solver") and "note"
         Rows of one name are joined by a line (a solver at several resolutions); ``note`` is written at its
         point.
+    noun : str
+        What a sample is.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -251,7 +317,7 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, title: str = "") ->
         ax.set_yscale("log")
         ax.legend(frameon=False, fontsize=9)
     ax.margins(0.12)
-    ax.set_xlabel("time per sample [s]")
+    ax.set_xlabel(f"time per {noun} [s]")
     ax.set_ylabel("relative error")
     _quiet(ax, grid=True)
     return _titled(figure, title)
@@ -309,6 +375,12 @@ def _edges(axis: Axis) -> Float:
 
 def _label(name: str, units: str) -> str:
     return name if units in ("", "1") else f"{name} [{units}]"
+
+
+def _finite(values: ArrayLike) -> Float:
+    """NaN, a gap in a line, for what is infinite."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def _positive(ax: Axes) -> bool:

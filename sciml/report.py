@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import sciml.plots as plots
+from sciml.animation import Film, gif, space_time
 from sciml.assessment import Assessment, Row, milliseconds, percent
+from sciml.evolution import evolution_of
 from sciml.files import write_bytes_atomic
 from sciml.grid import Grid
 from sciml.scores import Scores
+from sciml.stepping import predict_from, start_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,19 +34,32 @@ if TYPE_CHECKING:
 # Errors below are the rounding of the stored numbers: a solver that made the data.
 _ROUNDING = 1e-6
 
+_MAP_CAPTION = (
+    "Relative L2 error: mean, median and worst sample. H1: mean relative error with first derivatives. "
+    "RMSE and largest error in the units of the output, means over samples."
+)
+_ROLL_OUT_CAPTION = (
+    "Relative L2 error of all predicted frames together: mean, median and worst trajectory; of the first and "
+    "the last predicted frame: means. Valid time: until the error of a frame exceeds 0.4; correlation time: "
+    "until the correlation with the truth falls below 0.8; both since the last frame given, means, ≥ where "
+    "some trajectories ended before. RMSE and largest error in the units of the state, means."
+)
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 62rem;
        margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% }
+table { border-collapse: collapse; width: 100%; font-size: .92rem }
 caption { text-align: left; color: #555; padding-bottom: .4rem }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd;
          vertical-align: top }
-th:first-child, td:first-child { text-align: left } tr.surrogate { font-weight: 600; background: #eef4fb }
+th:first-child, td:first-child { text-align: left; min-width: 9rem }
+tr.surrogate { font-weight: 600; background: #eef4fb }
 td.text { text-align: left; font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere }
 img { max-width: 100% } .pair { display: flex; flex-wrap: wrap } .pair img { width: 50%; min-width: 24rem }
 .verdict { font-size: 1.1rem; border-left: 4px solid #2b6cb0; padding-left: .8rem }
-.quiet { color: #555 }
+.quiet { color: #555 } .film { display: block; margin: .5rem 0 }
+details { margin: 1rem 0 } summary { cursor: pointer; color: #2b6cb0 }
 """
 
 _PAGE = """<!DOCTYPE html>
@@ -65,7 +83,8 @@ class Example:
     """One sample of a test set as arrays on the grid, with the relative L2 error of the prediction.
 
     ``inputs``, ``truth`` and ``prediction`` map names of scalar channels to arrays (*space); ``units`` has
-    those of the outputs.
+    those of the outputs.  Of a roll-out ``inputs`` begin it, truth and prediction are the last frame, at
+    ``time``, and ``films`` has all frames of each scalar, from the last one given on.
     """
 
     label: str
@@ -75,6 +94,8 @@ class Example:
     truth: Mapping[str, NDArray[Any]]
     prediction: Mapping[str, NDArray[Any]]
     units: Mapping[str, str]
+    time: str = ""
+    films: Mapping[str, Film] = field(default_factory=dict)
 
 
 def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float]) -> list[Example]:
@@ -83,20 +104,58 @@ def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float
     chosen = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
     examples = []
     for label, row in chosen.items():
-        x, y = (
-            dataset.tensor([f.name for f in fields], [int(row)], dtype=torch.float64)
-            for fields in (surrogate.inputs, surrogate.outputs)
-        )
-        sides = ((surrogate.inputs, x), (surrogate.outputs, y), (surrogate.outputs, surrogate.predict(x)))
-        inputs, truth, prediction = (
-            {name: values.numpy() for name, values in zip(_names(side), tensor[0], strict=True)}
-            for side, tensor in sides
-        )
-        units = [field.units for field in surrogate.outputs for _ in range(field.components)]
+        pick = _pick_map if surrogate.evolution is None else _pick_roll_out
+        values = pick(surrogate, dataset, int(row))
+        units = [f.units for f in surrogate.outputs for _ in range(f.components)]
         labelled = dict(zip(_names(surrogate.outputs), units, strict=True))
         place = int(dataset.indices[row])
-        examples.append(Example(label, place, float(errors[row]), inputs, truth, prediction, units=labelled))
+        examples.append(Example(label, place, float(errors[row]), units=labelled, **values))
     return examples
+
+
+def _pick_map(surrogate: Surrogate, dataset: Dataset, row: int) -> dict[str, Any]:
+    """Inputs, truth and prediction of one sample."""
+    x, y = (
+        dataset.tensor([f.name for f in fields], [row], dtype=torch.float64)
+        for fields in (surrogate.inputs, surrogate.outputs)
+    )
+    return {
+        "inputs": _named(surrogate.inputs, x[0]),
+        "truth": _named(surrogate.outputs, y[0]),
+        "prediction": _named(surrogate.outputs, surrogate.predict(x)[0]),
+    }
+
+
+def _pick_roll_out(surrogate: Surrogate, dataset: Dataset, row: int) -> dict[str, Any]:
+    """First and last frames of one sample, and the film between them."""
+    start = start_of(surrogate, dataset, [row])
+    given = start.window[0, -1:]
+    truth, prediction = (torch.cat([given, t[0]]) for t in (start.truth, predict_from(surrogate, start)))
+    states = {f.name for f in surrogate.outputs}
+    units = evolution_of(surrogate).units
+    unit = "" if units in ("", "1") else f" {units}"
+    inputs = {
+        f"{name} at t = {start.times[0]:g}{unit}": values
+        for name, values in _named(surrogate.outputs, given[0]).items()
+    }
+    if start.inputs is not None:
+        inputs |= _named([f for f in surrogate.inputs if f.name not in states], start.inputs[0])
+    films = {
+        name: Film(start.times, units, truth[:, i].numpy(), prediction[:, i].numpy())
+        for i, name in enumerate(_names(surrogate.outputs))
+    }
+    return {
+        "inputs": inputs,
+        "truth": _named(surrogate.outputs, truth[-1]),
+        "prediction": _named(surrogate.outputs, prediction[-1]),
+        "time": f"t = {start.times[-1]:g}{unit}",
+        "films": films,
+    }
+
+
+def _named(fields: Iterable[Any], values: Tensor) -> dict[str, NDArray[Any]]:
+    """Name to array of each channel of (channel, *space)."""
+    return dict(zip(_names(fields), values.numpy(), strict=True))
 
 
 def _names(fields: Iterable[Any]) -> list[str]:
@@ -139,14 +198,18 @@ def write_report(
         f'<p class="verdict">{_escape(assessment.verdict)}</p>',
         "<h2>Errors and times</h2>" + _error_table(assessment),
     ]
-    sections.append(
-        '<div class="pair">'
-        + _image(time_figure(assessment), "error against time per sample")
-        + _image(error_figure(assessment), "histogram of errors")
-        + "</div>"
-    )
+    pictures = [
+        _image(time_figure(assessment), f"error against time per {assessment.noun}"),
+        _image(error_figure(assessment), "histogram of errors"),
+    ]
+    if assessment.timeline is not None:
+        pictures.insert(0, _image(course_figure(assessment), "error over time"))
+        if assessment.timeline.spectrum is not None:
+            pictures.append(_image(spectrum_figure(assessment), "spectra at the last frame"))
+    sections.append(f'<div class="pair">{"".join(pictures)}</div>')
+    sections.append(_sample_table(assessment))
     if examples and grid is not None:
-        sections.append("<h2>Best, median and worst sample</h2>")
+        sections.append(f"<h2>Best, median and worst {assessment.noun}</h2>")
         sections += [_example(example, grid) for example in examples]
     if history:
         sections.append("<h2>Training</h2>" + _image(plots.history(history), "loss over optimizer steps"))
@@ -157,47 +220,95 @@ def write_report(
 
 
 def _example(example: Example, grid: Grid) -> str:
-    heading = f"{example.label}: sample {example.sample}, relative L2 error {percent(example.error)}"
+    error = f"relative L2 error {percent(example.error)}"
+    error += f" over all frames, shown at {example.time}" if example.time else ""
+    heading = f"{example.label}: sample {example.sample}, {error}"
     pictures = "".join(
         _image(example_figure(example, name, grid, units), f"{example.label} sample, {name}")
+        + _film(example, name, grid, units)
         for name, units in example.units.items()
     )
     return f"<h3>{_escape(heading)}</h3>{pictures}"
 
 
+def _film(example: Example, name: str, grid: Grid, units: str) -> str:
+    """All frames of the median sample: a moving picture; of one axis in space time is the other axis."""
+    if name not in example.films or example.label != "median":
+        return ""
+    shown, alt = "" if units == "1" else units, f"all frames of the median sample, {name}"
+    if grid.rank == 1:
+        panels, both = space_time(example.films[name], grid)
+        return _image(plots.fields(panels, both, units=shown), alt)
+    encoded = base64.b64encode(gif(example.films[name], grid, units=shown)).decode()
+    return f'<img class="film" alt="{_escape(alt)}" src="data:image/gif;base64,{encoded}">'
+
+
 def _subtitle(assessment: Assessment) -> str:
     interval = assessment.surrogate.metrics["relative_l2"]["interval"]
+    over, nouns = "", "samples"
+    if assessment.timeline is not None:
+        over, nouns = f" over {len(assessment.timeline.times)} predicted frames", "trajectories"
     return (
-        f"Relative L2 error {percent(assessment.surrogate.error)} (95% interval of the mean "
-        f"{percent(interval[0])} to {percent(interval[1])}) on {assessment.samples} samples that were not "
+        f"Relative L2 error {percent(assessment.surrogate.error)}{over} (95% interval of the mean "
+        f"{percent(interval[0])} to {percent(interval[1])}) on {assessment.samples} {nouns} that were not "
         "trained on."
     )
 
 
 def _error_table(assessment: Assessment) -> str:
-    heads = ("", "mean", "median", "worst", "H1", "RMSE", "largest error", "time per sample")
-    lines = "".join(_error_row(row) for row in assessment.rows)
+    rolled = assessment.timeline is not None
+    heads = ["", "mean", "median", "worst"]
+    heads += ["first frame", "last frame", "valid time", "correlation time"] if rolled else ["H1"]
+    heads += ["RMSE", "largest error", f"time per {assessment.noun}"]
+    lines = "".join(_error_row(row, rolled=rolled) for row in assessment.rows)
     if assessment.floor is not None:
         lines += (
-            f"<tr><td>discretization error of the data</td><td>{assessment.floor:.2%}</td>"
-            + "<td></td>" * 6
+            f"<tr><td>discretization error of the data</td><td>{percent(assessment.floor)}</td>"
+            + "<td></td>" * (len(heads) - 2)
             + "</tr>"
         )
-    caption = (
-        "Relative L2 error: mean, median and worst sample. H1: mean relative error with first derivatives. "
-        "RMSE and largest error in the units of the output, means over samples. " + assessment.conditions
-    )
     head = "".join(f"<th>{_escape(name)}</th>" for name in heads)
+    caption = f"{_ROLL_OUT_CAPTION if rolled else _MAP_CAPTION} {assessment.conditions}"
     return f"<table><caption>{_escape(caption)}</caption><tr>{head}</tr>{lines}</table>"
 
 
-def _error_row(row: Row) -> str:
+def _error_row(row: Row, *, rolled: bool) -> str:
     l2, means = row.metrics["relative_l2"], row.means
     cells = [percent(l2[name]) for name in ("mean", "median", "worst")]
-    cells += [percent(means["relative_h1"]), f"{means['rmse']:.3g}", f"{means['max_error']:.3g}"]
-    cells.append(milliseconds(row.seconds))
+    if rolled:
+        cells += [percent(means["relative_l2_first"]), percent(means["relative_l2_last"])]
+        cells += [duration_text(row, name) for name in ("valid_time", "correlation_time")]
+    else:
+        cells.append(percent(means["relative_h1"]))
+    cells += [f"{means['rmse']:.3g}", f"{means['max_error']:.3g}", milliseconds(row.seconds)]
     inner = "".join(f"<td>{_escape(cell)}</td>" for cell in cells)
     return f'<tr class="{row.kind}"><td>{_escape(row.name)}</td>{inner}</tr>'
+
+
+def duration_text(row: Row, name: str) -> str:
+    """The mean of a valid or correlation time; with a sign where not all samples came to its end."""
+    summary = row.metrics[name]
+    return f"{'≥ ' if summary['censored'] else ''}{summary['mean']:.3g}"
+
+
+def _sample_table(assessment: Assessment) -> str:
+    """The errors of every sample, folded away."""
+    rows = assessment.rows
+    places = assessment.indices or list(range(assessment.samples))
+    order = sorted(range(assessment.samples), key=lambda i: -_sortable(rows[0].errors[i]))
+    head = "".join(f"<th>{_escape(name)}</th>" for name in ("sample", *(row.name for row in rows)))
+    lines = "".join(
+        f"<tr><td>{places[i]}</td>" + "".join(f"<td>{percent(row.errors[i])}</td>" for row in rows) + "</tr>"
+        for i in order
+    )
+    return (
+        f"<details><summary>Relative L2 errors of all {assessment.samples} samples, the worst first</summary>"
+        f"<table><tr>{head}</tr>{lines}</table></details>"
+    )
+
+
+def _sortable(error: float) -> float:
+    return error if math.isfinite(error) else math.inf
 
 
 def _fact_table(table: Mapping[str, Any]) -> str:
@@ -240,16 +351,39 @@ def error_figure(assessment: Assessment) -> Figure:
     return plots.errors({row.name: Scores(row.errors) for row in rows})
 
 
+def course_figure(assessment: Assessment) -> Figure:
+    """The error of each frame of the roll-outs; without solvers that made the data."""
+    assert assessment.timeline is not None
+    curves = {
+        row.name: {"mean": row.course.mean, "low": row.course.low, "high": row.course.high}
+        for row in assessment.rows
+        if row.course is not None and not row.error <= _ROUNDING
+    }
+    return plots.over_time(curves, assessment.timeline.times, units=assessment.timeline.units)
+
+
+def spectrum_figure(assessment: Assessment) -> Figure:
+    """Spectra of the truth and of the predictions at the last frame; a mean of trajectories has none."""
+    assert assessment.timeline is not None and assessment.timeline.spectrum is not None
+    curves: dict[str, Any] = {"truth": assessment.timeline.spectrum}
+    for row in assessment.rows:
+        if row.kind != "trivial" and row.spectrum is not None and not row.error <= _ROUNDING:
+            curves[row.name] = row.spectrum
+    return plots.spectra(curves, quantity=assessment.timeline.quantity)
+
+
 def time_figure(assessment: Assessment) -> Figure:
-    """Error against time per sample; classical solvers that differ in the last word are one line."""
+    """Error against time per sample; classical solvers that differ in their numbers only are one line."""
     points = []
     for row in assessment.rows:
-        if row.seconds is None or row.error <= _ROUNDING:
+        if row.seconds is None or row.error <= _ROUNDING or not math.isfinite(row.error):
             continue
         point: dict[str, Any] = {"seconds": row.seconds, "error": row.error, "kind": "surrogate"}
         name, note = row.name, ""
         if row.kind == "classical":
-            name, _, note = row.name.rpartition(" ")
             point["kind"] = "solver"
-        points.append({**point, "name": name or note, "note": note if name else ""})
-    return plots.error_against_time(points)
+            words = row.name.split(" ")
+            first = next((i for i, word in enumerate(words) if word[:1].isdigit()), len(words))
+            name, note = " ".join(words[:first]) or row.name, " ".join(words[first:])
+        points.append({**point, "name": name, "note": note.partition(",")[0]})
+    return plots.error_against_time(points, noun=assessment.noun)

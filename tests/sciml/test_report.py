@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
-from sciml.assessment import Assessment, Row
+from sciml.animation import Film, gif, space_time
+from sciml.assessment import Assessment, Course, Row, assess
 from sciml.dataset import Field, write_dataset
+from sciml.errors import ShapeError
+from sciml.evolution import Evolution
 from sciml.grid import Grid
 from sciml.normalization import Normalization
-from sciml.report import Example, example_figure, pick_examples, write_report
+from sciml.report import Example, duration_text, example_figure, pick_examples, write_report
 from sciml.surrogate import Channel, Surrogate
 
 ERRORS = [0.02, 0.5, 0.01, 0.03, 0.04]
@@ -127,3 +133,96 @@ def test_best_median_and_worst_are_picked(tmp_path: Path) -> None:
     assert (best.label, worst.error, best.units) == ("best", 0.5, {"u": "m"})
     np.testing.assert_array_equal(best.truth["u"], 3 * a[2])
     np.testing.assert_array_equal(best.prediction["u"], best.inputs["a"])
+
+
+def test_the_errors_of_every_sample_are_folded_away(page: str) -> None:
+    table = page[page.index("<details>") : page.index("</details>")]
+    found = re.findall(r"<tr><td>(\d+)</td><td>([\d.]+)%", table)
+    assert found == [("1", "50.00"), ("4", "4.00"), ("3", "3.00"), ("0", "2.00"), ("2", "1.00")]
+    assert "all 5 samples, the worst first" in table
+
+
+def film(rank: int = 2, frames: int = 4) -> tuple[Film, Grid]:
+    grid = Grid.box((12, 10, 6)[:rank])
+    truth = np.random.default_rng(0).normal(size=(frames, *grid.shape))
+    return Film(np.arange(float(frames)), "s", truth, truth + 0.1), grid
+
+
+def test_a_film_moves_and_is_the_same_every_time() -> None:
+    shown, grid = film(3)
+    shown.prediction[-1] = np.nan  # a roll-out that blew up
+    found = gif(shown, grid, units="m")
+    assert found == gif(shown, grid, units="m")
+    moving = Image.open(io.BytesIO(found))
+    assert moving.format == "GIF" and getattr(moving, "n_frames", 1) == 4
+    assert moving.info["loop"] == 0 and moving.info["duration"] == 500
+
+
+def test_a_long_film_is_short() -> None:
+    shown, grid = film(frames=30)
+    found = gif(shown, grid)
+    assert getattr(Image.open(io.BytesIO(found)), "n_frames", 1) == 25
+    assert len(found) < 1_000_000  # noise, which compresses worst, on few points
+
+
+def test_time_is_an_axis_beside_a_single_one() -> None:
+    shown, grid = film(1)
+    panels, both = space_time(shown, grid)
+    assert both.names == ("x", "time") and panels["truth"].shape == both.shape == (12, 4)
+    np.testing.assert_array_equal(panels["truth"], shown.truth.T)
+    with pytest.raises(ShapeError, match="space_time"):
+        gif(shown, grid)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_page_about_roll_outs(tmp_path: Path, rank: int) -> None:
+    """From data to page: curves, spectra, durations, and the film of the median trajectory."""
+    grid = Grid.box((8, 6)[:rank], location="node", periodic=True)
+    w = 1 + np.random.default_rng(0).normal(size=(4, 3, *grid.shape)).astype(np.float32)
+    fields = [(Field("w", "state", units="m", time=True), w)]
+    data = write_dataset(
+        tmp_path / "w.h5", grid=grid, fields=fields, split=[0, 2, 2, 2], times=[0.0, 1.0, 2.0]
+    )
+    one, channel = Normalization.identity(1), Channel("w", "m")
+    surrogate = Surrogate(
+        nn.Identity(),
+        inputs=[channel],
+        outputs=[channel],
+        grid=grid,
+        input_normalization=one,
+        output_normalization=one,
+        evolution=Evolution(components=(1,)),
+    )
+    judged = assess(surrogate, data.test, training=data.train)
+    examples = pick_examples(surrogate, data.test, judged.surrogate.errors)
+    assert [e.time for e in examples] == ["t = 2"] * 3
+    np.testing.assert_array_equal(examples[0].prediction["w"], w[examples[0].sample, 0])
+    np.testing.assert_array_equal(examples[0].films["w"].truth, w[examples[0].sample])
+    write_report(tmp_path / "r.html", title="w", assessment=judged, examples=examples, grid=grid)
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    for text in (
+        "over 2 predicted frames",
+        "correlation time",
+        "error over time",
+        "spectra at the last frame",
+    ):
+        assert text in page
+    assert "no better than the persistence" in page  # it is persistence
+    assert ('class="film"' in page) == (rank == 2) and "all frames of the median sample, w" in page
+
+
+def test_durations_that_did_not_end_are_bounds() -> None:
+    rolled = dataclasses.replace(
+        assessment().rows[0],
+        metrics={
+            "valid_time": {"mean": 2.5, "censored": 1},
+            "correlation_time": {"mean": 2.5, "censored": 0},
+        },
+        course=Course([0.1], [0.1], [0.1]),
+    )
+    assert (
+        duration_text(rolled, "valid_time") == "≥ 2.5" and duration_text(rolled, "correlation_time") == "2.5"
+    )
