@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,15 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.navier_stokes import NavierStokes
 from sciml.description import describable, describe
 from sciml.files import dump_json
 from sciml.operators.fno import FNO
 from sciml.trainer import Trainer
+from sciml.unroll import Frames, Unroll
 
 if TYPE_CHECKING:
-    from sciml.baseline import Baseline
+    from sciml.baseline import Baseline, Stepper
     from sciml.dataset import Dataset
 
 
@@ -46,7 +48,7 @@ class Generator(Protocol):
         """Write a dataset file."""
         ...
 
-    def baselines(self) -> list[Baseline]:
+    def baselines(self) -> Sequence[Baseline | Stepper]:
         """Classical solvers of the same equation."""
         ...
 
@@ -84,6 +86,17 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Stepping:
+    """How a state is stepped through time, and how that is learned: what one call sees, how many are chained.
+
+    The default is also that of files, whatever their frames.
+    """
+
+    frames: Frames = dataclasses.field(default_factory=Frames)
+    unroll: Unroll = dataclasses.field(default_factory=Unroll)
+
+
+@dataclass(frozen=True)
 class Preset:
     """One line on the command line: ``sciml train <name>``.
 
@@ -95,6 +108,8 @@ class Preset:
     operator : partial of an operator class
         Its arguments besides rank, in_channels and out_channels, which the data give.
     recipe : Recipe
+    stepping : Stepping
+        For data with states in time.
     train, valid, test : int
         Samples of each split.
     data_seed : int
@@ -105,6 +120,7 @@ class Preset:
     generator: Generator
     operator: partial[Any]
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    stepping: Stepping = dataclasses.field(default_factory=Stepping)
     train: int = 1000
     valid: int = 100
     test: int = 200
@@ -156,4 +172,14 @@ DARCY = Preset(
     operator=partial(FNO, modes=12, width=32, padding=0.125),
 )
 
-PRESETS = {preset.name: preset for preset in (DARCY,)}
+NAVIER_STOKES = Preset(
+    name="navier-stokes",
+    generator=NavierStokes(resolution=64, viscosity=1e-3),
+    operator=partial(FNO, modes=12, width=20),
+    recipe=Recipe(steps=1000, batch_size=8),
+    train=400,
+    valid=20,
+    test=50,
+)
+
+PRESETS = {preset.name: preset for preset in (DARCY, NAVIER_STOKES)}

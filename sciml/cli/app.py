@@ -11,6 +11,7 @@ from sciml.cli.options import (
     DataOptions,
     Json,
     ModelOptions,
+    RolloutOptions,
     RunOptions,
     SampleOptions,
     Settings,
@@ -41,6 +42,7 @@ app.command(data)
     "  sciml train darcy\n"
     "  sciml train darcy --set width=64 --set modes=16 --steps 5000 --seed 1\n"
     "  sciml train measured.nc --inputs a --outputs u\n"
+    "  sciml train navier-stokes --calls 2 --pushforward\n"
     "  sciml train flow.h5 --operator mymodel.py:build --allow-code --output runs/mine --json\n"
     "  sciml train --like runs/mine --output runs/again"
 )
@@ -52,6 +54,7 @@ def train(
     training: TrainingOptions = TrainingOptions(),  # noqa: B008
     run: RunOptions = RunOptions(),  # noqa: B008
     data: DataOptions = DataOptions(),  # noqa: B008
+    rollout: RolloutOptions = RolloutOptions(),  # noqa: B008
 ) -> int:
     """Train a surrogate, test it, and set it beside a classical solver.
 
@@ -61,11 +64,12 @@ def train(
     Parameters
     ----------
     target
-        A preset (darcy), a dataset file, or a file of another program: netCDF, or .pt of neuraloperator.
+        A preset (darcy, navier-stokes), a dataset file, or a file of another program: netCDF, or .pt of
+        neuraloperator.
     """
     from sciml.cli.train import train as work
 
-    return work(target, model, training, run, data)
+    return work(target, model, training, run, data, rollout)
 
 
 @app.command(
@@ -113,6 +117,7 @@ def predict(
     /,
     *,
     output: Path,
+    frames: Annotated[int | None, Parameter(show_default=False)] = None,
     model: ModelOptions = ModelOptions(),  # noqa: B008
     device: str = "auto",
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -128,6 +133,8 @@ def predict(
         A netCDF file with the input fields under their names, with coordinates.
     output
         The netCDF file to write.
+    frames
+        Of a surrogate that steps through time: how many frames after the last one in the file.
     device
         auto, cpu, cuda, cuda:1, mps.
     force
@@ -137,7 +144,7 @@ def predict(
     """
     from sciml.cli.apply import predict as work
 
-    return work(run, field, output, model=model, device=device, force=force, json=json)
+    return work(run, field, output, frames=frames, model=model, device=device, force=force, json=json)
 
 
 @data.command(
@@ -159,7 +166,7 @@ def make(
     Parameters
     ----------
     name
-        Which equation (darcy).
+        Which equation (darcy, navier-stokes).
     resolution
         Cells along each axis.
     settings

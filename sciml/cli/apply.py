@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -22,6 +22,9 @@ from sciml.files import temporary_name, write_json_atomic
 from sciml.presets import generator_of
 from sciml.run import RunFolder
 from sciml.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    import xarray
 
 
 def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate:
@@ -59,8 +62,15 @@ def _own_model(run: Path, place: Path, model: ModelOptions) -> nn.Module | None:
         raise ConfigError(f"{run} has no run.json, which says on which data {model.operator} is built.")
     data = open_dataset(record["settings"]["objective"]["arguments"]["dataset"]["arguments"]["path"])
     _, maker, _ = operator_maker(model)
-    counts = [sum(field["components"] for field in card[side]) for side in ("inputs", "outputs")]
-    return maker(counts[0], counts[1], data)
+    # Of a model that steps through time each field of the state goes in and out several times.
+    evolution = card.get("evolution")
+    states = {field["name"] for field in card["outputs"]} if evolution is not None else set()
+
+    def channels(side: str, frames: str) -> int:
+        times = [evolution[frames] if field["name"] in states else 1 for field in card[side]]
+        return sum(n * field["components"] for n, field in zip(times, card[side], strict=True))
+
+    return maker(channels("inputs", "window"), channels("outputs", "bundle"), data)
 
 
 def evaluate(
@@ -114,7 +124,15 @@ def _training_digest(run: Path) -> str | None:
 
 
 def predict(
-    run: Path, field: Path, output: Path, *, model: ModelOptions, device: str, force: bool, json: bool
+    run: Path,
+    field: Path,
+    output: Path,
+    *,
+    frames: int | None,
+    model: ModelOptions,
+    device: str,
+    force: bool,
+    json: bool,
 ) -> int:
     """Apply a surrogate to the fields in a netCDF file."""
     import xarray
@@ -124,6 +142,11 @@ def predict(
     if not field.exists():
         raise DataError(f"there is no file {field}.")
     surrogate = load_surrogate(run, model, device)
+    if frames is not None and (surrogate.evolution is None or frames < 1):
+        raise ConfigError(
+            "--frames counts the frames that a surrogate which steps through time is to predict, at least 1; "
+            f"got {frames} and {surrogate}."
+        )
     try:
         with xarray.open_dataset(field) as opened:
             given = opened.load()
@@ -131,7 +154,7 @@ def predict(
         raise DataError(f"{field} is not a netCDF file that xarray can read: {error}") from error
     start = time.perf_counter()
     try:
-        result = surrogate(given)
+        result = _apply(surrogate, given, frames)
     except KeyError as error:
         raise DataError(f"{field}: {error.args[0]}") from error
     seconds = time.perf_counter() - start
@@ -156,3 +179,14 @@ def predict(
         shown = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
         print(f"{output}: {shown}, predicted in {seconds:.3g} s")
     return 0
+
+
+def _apply(surrogate: Surrogate, given: xarray.Dataset, frames: int | None) -> xarray.Dataset:
+    """One prediction, or the frames after the last ones in the file."""
+    if surrogate.evolution is None:
+        return surrogate(given)
+    window = surrogate.evolution.window
+    if given.sizes.get("time", 0) > window:
+        given = given.isel(time=slice(-window, None))
+        say(f"going on from the last {window} frames of the file")
+    return surrogate.roll_out(given, frames or surrogate.evolution.bundle)

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -29,10 +30,21 @@ def operators() -> dict[str, Callable[..., Any]]:
 
 
 def generators() -> dict[str, Callable[..., Any]]:
-    """Generators of data by lower-case name: those of `sciml.datasets`, then installed entry points."""
+    """Generators of data, NavierStokes as "navier-stokes": `sciml.datasets`, then installed entry points."""
     from sciml import datasets as area
 
-    return _with_plugins({name.lower(): getattr(area, name) for name in area.__all__}, "sciml.datasets")
+    return _with_plugins({dashed(name): getattr(area, name) for name in area.__all__}, "sciml.datasets")
+
+
+def dashed(name: str) -> str:
+    """The name of a class as people type it.
+
+    Examples
+    --------
+    >>> dashed("NavierStokes"), dashed("Darcy")
+    ('navier-stokes', 'darcy')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 def _with_plugins(known: dict[str, Callable[..., Any]], group: str) -> dict[str, Callable[..., Any]]:

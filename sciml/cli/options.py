@@ -103,6 +103,35 @@ class TrainingOptions:
     device: str = "auto"
 
 
+@Parameter(name="*", group="Roll-out")
+@dataclass(frozen=True)
+class RolloutOptions:
+    """How a state is stepped through time; what is not given is that of the preset.
+
+    Parameters
+    ----------
+    window
+        Frames that go into one call of the model.
+    bundle
+        Frames that come out.
+    stride
+        Frames of the data per frame of the model.
+    calls
+        Calls that a training step chains.
+    pushforward
+        Chained calls without gradient but for the last.
+    noise
+        Standard deviation of noise on the first window, where the state has 1.
+    """
+
+    window: Annotated[int | None, Parameter(show_default=False)] = None
+    bundle: Annotated[int | None, Parameter(show_default=False)] = None
+    stride: Annotated[int | None, Parameter(show_default=False)] = None
+    calls: Annotated[int | None, Parameter(show_default=False)] = None
+    pushforward: Annotated[bool | None, Parameter(show_default=False)] = None
+    noise: Annotated[float | None, Parameter(show_default=False)] = None
+
+
 @Parameter(name="*", group="Run")
 @dataclass(frozen=True)
 class RunOptions:

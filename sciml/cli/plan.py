@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,16 @@ from torch import nn
 
 from sciml.cli import names
 from sciml.cli.foreign import DATA_FOLDER, open_file
-from sciml.cli.options import DataOptions, ModelOptions, RunOptions, TrainingOptions
+from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
 from sciml.cli.output import progress
 from sciml.cli.status import say
+from sciml.cli.task import task_of
 from sciml.dataset import Dataset, open_dataset
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, nearest
 from sciml.operators.symmetrized import Group, Symmetrized
-from sciml.presets import PRESETS, Preset, Recipe, short_hash
+from sciml.presets import PRESETS, Preset, Recipe, Stepping, short_hash
+from sciml.rollout import Rollout
 from sciml.run import RunFolder
 from sciml.streams import Streams
 from sciml.supervised import Supervised
@@ -42,8 +44,8 @@ class Plan:
     operator: str
     model: nn.Module
     trainer: Trainer
-    objective: Supervised
-    validation: Supervised | None
+    objective: Supervised | Rollout
+    validation: Supervised | Rollout | None
     code: str | None = None  # SHA-256 of the user's own file
     every: int | None = None
     stop: EarlyStop | None = None
@@ -92,6 +94,7 @@ def make_plan(
     training: TrainingOptions,
     run: RunOptions,
     options: DataOptions,
+    rollout: RolloutOptions,
 ) -> Plan:
     """The plan for a preset, a dataset file or an earlier run.
 
@@ -100,21 +103,29 @@ def make_plan(
     ConfigError
         For options that contradict each other or are unknown.
     DataError
-        If the data are not what a map from fields to fields can be learned from.
+        If the data are not what a map or a step in time can be learned from.
     """
     if (target is None) == (run.like is None):
         raise ConfigError(
             f"sciml train needs a preset ({', '.join(PRESETS)}), a dataset file, or --like RUN; one of them."
         )
     if target is not None:
-        return _of_target(target, model, training, options)
+        return _of_target(target, model, training, options, rollout)
     assert run.like is not None
-    if options != DataOptions():
-        raise ConfigError("--like repeats a run on its own data; leave out --inputs, --outputs and the like.")
+    if options != DataOptions() or rollout != RolloutOptions():
+        raise ConfigError(
+            "--like repeats a run on its own data; leave out --inputs, --outputs, --window and the like."
+        )
     return _like(run.like, model, training)
 
 
-def _of_target(target: str, model: ModelOptions, training: TrainingOptions, options: DataOptions) -> Plan:
+def _of_target(
+    target: str,
+    model: ModelOptions,
+    training: TrainingOptions,
+    options: DataOptions,
+    rollout: RolloutOptions,
+) -> Plan:
     preset = PRESETS.get(target)
     if preset is None and not Path(target).exists():
         raise ConfigError(
@@ -130,25 +141,21 @@ def _of_target(target: str, model: ModelOptions, training: TrainingOptions, opti
     trainer = recipe.trainer(seed)
     operator, maker, code = operator_maker(model, preset)
     data = open_file(Path(target), options) if preset is None else preset_data(preset)
-    inputs, outputs = task_of(data, options.inputs, options.outputs)
+    stepping = preset.stepping if preset is not None else Stepping()
+    task = task_of(data, options.inputs, options.outputs, stepping=stepping, options=rollout)
     if not len(data.train):
         raise DataError(f"{data.path} has no training samples.")
-    task = partial(
-        Supervised,
-        inputs=inputs,
-        outputs=outputs,
-        batch_size=recipe.batch_size,
-        workers=training.workers or 0,
-    )
+    judge = partial(task.objective, batch_size=recipe.batch_size, workers=training.workers or 0)
+    objective = judge(data.train)
     with Streams(seed).of("init").applied():
-        module = maker(_channels(data, inputs), _channels(data, outputs), data)
+        module = maker(objective.encoder.channels, objective.decoder.channels, data)
     return Plan(
         name=preset.name if preset is not None else Path(target).stem,
         operator=operator,
         model=module.to(device_of(training.device)),
         trainer=trainer,
-        objective=task(data.train),
-        validation=task(data.valid) if len(data.valid) else None,
+        objective=objective,
+        validation=judge(data.valid) if len(data.valid) else None,
         code=code,
     )
 
@@ -180,41 +187,6 @@ def preset_data(preset: Preset) -> Dataset:
         data = preset.make(path, progress=lambda done, _total: bar.update(done))
     say(f"data: generated {path}, digest {data.digest}")
     return data
-
-
-def task_of(
-    data: Dataset, inputs: Sequence[str] = (), outputs: Sequence[str] = ()
-) -> tuple[list[str], list[str]]:
-    """Names of the input and output fields: those asked for, else as the file states them.
-
-    Raises
-    ------
-    DataError
-        If it states none, or a task that is no map from fields to fields, or lacks a field.
-    """
-    task = data.attributes.get("task", {})
-    for name in (*inputs, *outputs):
-        if name not in data.fields:
-            raise DataError(
-                f"{data.path} has no field {name!r}; it has {', '.join(data.fields)}."
-                f"{nearest(name, data.fields)}"
-            )
-    asked = bool(inputs)
-    inputs, outputs = (list(inputs), list(outputs)) if asked else (task.get("inputs"), task.get("outputs"))
-    if (task.get("kind") != "map" and not asked) or not inputs or not outputs:
-        raise DataError(
-            f"{data.path}: the command line learns maps from input fields to output fields; the file states "
-            f"the task {task}. Give fields the roles 'input' and 'output'."
-        )
-    timed = [name for name in (*inputs, *outputs) if data.fields[name].time]
-    if timed:
-        raise DataError(f"{data.path}: {', '.join(timed)} have a time axis, which this task cannot use yet.")
-    return inputs, outputs
-
-
-def _channels(data: Dataset, fields: Sequence[str]) -> int:
-    """Channels of a model for these fields."""
-    return sum(data.fields[name].components for name in fields)
 
 
 def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[str, Maker, str | None]:
@@ -300,8 +272,8 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
         settings[key] if isinstance(settings[key], str) else (settings[key] or {}).get("class")
         for key in ("objective", "validation")
     ]
-    if set(kinds) - {"sciml.supervised.Supervised", None}:
-        raise ConfigError(f"--like {folder}: only supervised trainings can be repeated here, not {kinds}.")
+    if set(kinds) - {"sciml.supervised.Supervised", "sciml.rollout.Rollout", None}:
+        raise ConfigError(f"--like {folder}: only maps and roll-outs can be repeated here, not {kinds}.")
     _find_data(settings)
     trainer, objective, validation, stop = (
         build(settings[key]) for key in ("trainer", "objective", "validation", "stop")
@@ -310,8 +282,8 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
     with trainer.streams.of("init").applied():
         if own:
             operator, maker, code = operator_maker(model)
-            data = objective.dataset
-            module = maker(_channels(data, objective.inputs), _channels(data, objective.outputs), data)
+            channels = objective.encoder.channels, objective.decoder.channels
+            module = maker(*channels, objective.dataset)
         else:
             module = build(settings["model"])
     return Plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import Any
 
 from sciml import processes
 from sciml.assessment import Assessment, Row, assess, milliseconds
-from sciml.cli.options import DataOptions, ModelOptions, RunOptions, TrainingOptions
+from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
 from sciml.cli.output import duration, emit_json, finite, print_table, progress
 from sciml.cli.plan import Plan, make_plan
 from sciml.cli.status import requeued_on_signals, say
 from sciml.dataset import Dataset
 from sciml.files import write_json_atomic
 from sciml.presets import generator_of
-from sciml.report import pick_examples, write_report
+from sciml.report import duration_text, pick_examples, write_report
 from sciml.run import Run, RunFolder
 
 ASSESSMENT, REPORT = "assessment.json", "report.html"
@@ -29,13 +30,14 @@ def train(
     training: TrainingOptions,
     run: RunOptions,
     data: DataOptions,
+    rollout: RolloutOptions,
 ) -> int:
     """Train or go on, assess, write the report; of a finished run only print what is stored.
 
     Started by torchrun, all processes train, and the first one does the rest.
     """
     with requeued_on_signals(), processes.joined():
-        plan = processes.one_first(lambda: make_plan(target, model, training, run, data))
+        plan = processes.one_first(lambda: make_plan(target, model, training, run, data, rollout))
         folder = run.output if run.output is not None else plan.folder
         finished = _fit(plan, folder, force=run.force)
         if processes.rank() > 0:
@@ -189,6 +191,7 @@ def numbers_of(assessment: Assessment) -> dict[str, Any]:
         "digest": assessment.digest,
         "samples": assessment.samples,
         "test": assessment.surrogate.means,
+        **_over_time(assessment),
         "interval": list(assessment.surrogate.metrics["relative_l2"]["interval"]),
         "seconds_per_sample": assessment.surrogate.seconds,
         "baselines": {row.name: {"kind": row.kind, **timed(row)} for row in assessment.rows[1:]},
@@ -197,6 +200,20 @@ def numbers_of(assessment: Assessment) -> dict[str, Any]:
         "equal_error_solver": None if equal is None else equal.name,
         "verdict": assessment.verdict,
         "conditions": assessment.conditions,
+    }
+
+
+def _over_time(assessment: Assessment) -> dict[str, Any]:
+    """Of roll-outs: mean errors of every frame, and how many durations were not over at the end."""
+    if assessment.timeline is None:
+        return {}
+    courses = {row.name: dataclasses.asdict(row.course) for row in assessment.rows if row.course is not None}
+    metrics = assessment.surrogate.metrics
+    return {
+        "times": assessment.timeline.times,
+        "time_units": assessment.timeline.units,
+        "error_over_time": courses,
+        "censored": {name: m["censored"] for name, m in metrics.items() if "censored" in m},
     }
 
 
@@ -213,14 +230,26 @@ def _show(stored: Mapping[str, Any], folder: Path) -> None:
 
 def show_assessment(assessment: Assessment) -> None:
     """The table of errors and times, and the honest speed-up."""
+    rolled = assessment.timeline is not None
     rows = []
     for row in assessment.rows:
-        l2 = row.metrics["relative_l2"]
-        cells = [f"{l2[name]:.4f}" if l2[name] >= 1e-4 else f"{l2[name]:.0e}" for name in ("mean", "worst")]
-        rows.append([row.name, *cells, f"{row.means['rmse']:.3g}", milliseconds(row.seconds)])
+        means = row.means
+        cells = [_cell(row.metrics["relative_l2"][name]) for name in ("mean", "worst")]
+        if rolled:
+            cells += [_cell(means["relative_l2_first"]), _cell(means["relative_l2_last"])]
+            cells.append(duration_text(row, "valid_time"))
+        rows.append([row.name, *cells, f"{means['rmse']:.3g}", milliseconds(row.seconds)])
     if assessment.floor is not None:
-        rows.append(["(discretization error of the data)", f"{assessment.floor:.4f}", "", "", ""])
-    heads = ("", "relative L2", "worst", "RMSE", "per sample")
-    print_table(f"{assessment.samples} samples", heads, rows, bold=0)
+        rows.append(["(discretization error of the data)", _cell(assessment.floor)])
+        rows[-1] += [""] * (len(rows[0]) - 2)
+    heads = ["", "relative L2", "worst", *(["first frame", "last frame", "valid time"] if rolled else [])]
+    heads += ["RMSE", f"per {assessment.noun}"]
+    title = f"{assessment.samples} {'trajectories' if rolled else 'samples'}"
+    print_table(title, heads, rows, bold=0)
     print(assessment.verdict)
     print(assessment.conditions)
+
+
+def _cell(error: float) -> str:
+    """Four decimals; errors of rounding in powers of ten."""
+    return f"{error:.4f}" if not error < 1e-4 else f"{error:.0e}"

@@ -326,7 +326,7 @@ def test_doctor(run: Run) -> None:
 
 MISTAKES = [
     (["trian"], 2, "Did you mean"),
-    (["train"], 2, "needs a preset (darcy"),
+    (["train"], 2, "needs a preset (darcy, navier-stokes"),
     (["train", "dracy"], 2, "Did you mean 'darcy'?"),
     (["train", "DATA", "--stps", "3"], 2, "--steps"),
     (["train", "DATA", "--steps", "0"], 2, "--steps must be positive"),
@@ -386,11 +386,15 @@ def test_a_missing_dependency_and_a_bug(run: Run, data_file: Path, monkeypatch: 
 
 
 def test_other_data_are_refused(run: Run) -> None:
+    """From an initial field to all later frames at once: no state, and no field without time."""
     u = np.zeros((3, 4, 8), dtype=np.float32)
-    state = Field("u", "state", time=True)
-    write_dataset("waves.h5", grid=Grid.box((8,)), fields=[(state, u)], split=[0, 0, 2], times=np.arange(4.0))
+    fields = [(Field("a", "input"), u[:, 0]), (Field("u", "output", time=True), u)]
+    write_dataset("waves.h5", grid=Grid.box((8,)), fields=fields, split=[0, 0, 2], times=np.arange(4.0))
     status, _, err = run("train", "waves.h5")
-    assert status == 3 and "maps from input fields to output fields" in err
+    assert status == 3 and "must be both input and output" in err and "a -> u" in err
+    write_dataset("alone.h5", grid=Grid.box((8,)), fields=[fields[0]], split=[0, 0, 2])
+    status, _, err = run("train", "alone.h5")
+    assert status == 3 and "Give fields the roles" in err
 
 
 def test_a_reader_that_leaves_early_is_no_error(data_file: Path) -> None:
