@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from sciml.errors import ConfigError, ShapeError
 from sciml.kernels.spectral import spectral_conv
 from sciml.operators.pointwise import Pointwise
 from sciml.operators.properties import Properties
+
+if TYPE_CHECKING:
+    from sciml.grid import Grid
 
 Number = TypeVar("Number", int, float)
 
@@ -203,6 +206,24 @@ class FNO(nn.Module):
                     f"FNO: modes={m} on axis {axis} need at least {2 * m} grid points, got {size + count}"
                     f"{padded}. Use modes of at most {(size + count) // 2} there, or a finer grid."
                 )
+
+    @staticmethod
+    def suited(grid: Grid) -> dict[str, Any]:
+        """Arguments to start from on a training grid, chosen on validation data of Darcy flow at 16 and 64.
+
+        A quarter of the domain is added on bounded axes; a third of the padded points, but at most 16, 12, 8
+        in one, two, three dimensions, become modes: more than that fits noise on a coarse grid.
+
+        Examples
+        --------
+        >>> from sciml.grid import Grid
+        >>> FNO.suited(Grid.box((16, 16)))
+        {'modes': (6, 6), 'padding': (0.25, 0.25)}
+        """
+        padding = tuple(0.0 if axis.periodic else 0.25 for axis in grid.axes)
+        most = {1: 16, 2: 12}.get(grid.rank, 8)
+        sizes = [axis.size * (1 + extra) for axis, extra in zip(grid.axes, padding, strict=True)]
+        return {"modes": tuple(max(1, min(most, int(size / 3))) for size in sizes), "padding": padding}
 
     @staticmethod
     def small(rank: int, in_channels: int, out_channels: int) -> FNO:

@@ -59,9 +59,9 @@ class Recipe:
     """AdamW under one cycle of the learning rate (up for a fifth of the steps, then down along a cosine)."""
 
     steps: int = 1600
-    batch_size: int = 8
+    batch_size: int = 16
     learning_rate: float = 4e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.1
     clip: float | None = None
     ema: float | None = None
     precision: Literal["float32", "bf16"] = "float32"
@@ -170,13 +170,14 @@ DARCY = Preset(
     name="darcy",
     generator=Darcy(resolution=64),
     operator=partial(FNO, modes=12, width=32, padding=0.125),
+    recipe=Recipe(batch_size=8, weight_decay=1e-4),
 )
 
 NAVIER_STOKES = Preset(
     name="navier-stokes",
     generator=NavierStokes(resolution=64, viscosity=1e-3),
     operator=partial(FNO, modes=12, width=20),
-    recipe=Recipe(steps=1000, batch_size=8),
+    recipe=Recipe(steps=1000, batch_size=8, weight_decay=1e-4),
     train=400,
     valid=20,
     test=50,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,9 @@ class NeuralOperator:
         if not was and not boolean:
             notes.append("x was integers and is float32")
         variables, attributes = _viscosity(path, found.get("visc"), len(x), notes)
+        if boolean and len(axes) == 2 and replace(axes[0], name="") == replace(axes[1], name=""):
+            attributes = {**attributes, "sciml_symmetry": "permutations"}
+            notes.append("x tells two isotropic media apart on a square: exchanging the axes is a symmetry")
         rollout = trajectory and fields[1][0].role == "state"
         return Foreign(
             Grid(tuple(axes)),

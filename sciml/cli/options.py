@@ -38,7 +38,7 @@ class DataOptions:
     inputs: Names = ()
     outputs: Names = ()
     sample: str = "sample"
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    split: tuple[float, float, float] = (0.9, 0.05, 0.05)
 
 
 @Parameter(name="*", group="Model")
@@ -57,14 +57,16 @@ class ModelOptions:
         Run the code in file.py.
     symmetry
         Average the model over symmetries that the problem has: reflections, permutations of equal axes,
-        rotations, full (all of these). Training takes a random one for each sample.
+        rotations, full (all of these), none. Training takes a random one for each sample. The default is what
+        the file states (sciml_symmetry), else none.
     """
 
     operator: Annotated[str | None, Parameter(show_default=False)] = None
     settings: Settings = ()
     allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
     symmetry: Annotated[
-        Literal["reflections", "permutations", "rotations", "full"] | None, Parameter(show_default=False)
+        Literal["reflections", "permutations", "rotations", "full", "none"] | None,
+        Parameter(show_default=False),
     ] = None
 
 

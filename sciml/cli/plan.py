@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -198,11 +198,19 @@ def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[s
         For an unknown operator or setting, before any data are touched.
     """
     name, maker, code = _plain_maker(model, preset)
-    return name, maker if model.symmetry is None else partial(_symmetrized, model.symmetry, maker), code
+    return name, partial(_symmetrized, model.symmetry, maker, code is None), code
 
 
-def _symmetrized(group: Group, maker: Maker, n_in: int, n_out: int, data: Dataset) -> nn.Module:
-    """The operator averaged over a group, with random elements in training."""
+def _symmetrized(
+    chosen: Group | Literal["none"] | None, maker: Maker, ours: bool, n_in: int, n_out: int, data: Dataset
+) -> nn.Module:
+    """The operator averaged over a group, with random elements in training.
+
+    Without a choice it is the group that the file states, for operators of ours.
+    """
+    group = chosen or (data.attributes.get("sciml_symmetry", "none") if ours else "none")
+    if group == "none":
+        return maker(n_in, n_out, data)
     periodic = {axis.periodic and axis.location == "node" for axis in data.grid.axes}
     vectors = [field.name for field in data.fields.values() if field.rank]
     if vectors or (len(periodic) > 1 and group != "permutations"):
@@ -226,13 +234,23 @@ def _plain_maker(model: ModelOptions, preset: Preset | None) -> tuple[str, Maker
     chosen = (model.operator or default).lower()
     cls = names.choose("operator", chosen, known)
     names.check_settings(chosen, cls, given, FROM_DATA)
-    kept = preset.operator.keywords if preset is not None and preset.operator.func is cls else {}
-    return chosen, partial(_known, chosen, cls, {**kept, **given}), None
+    kept = preset.operator.keywords if preset is not None and preset.operator.func is cls else None
+    return chosen, partial(_known, chosen, cls, kept, given), None
 
 
 def _known(
-    name: str, cls: Callable[..., Any], settings: dict[str, Any], n_in: int, n_out: int, data: Dataset
+    name: str,
+    cls: Any,
+    kept: dict[str, Any] | None,
+    given: dict[str, Any],
+    n_in: int,
+    n_out: int,
+    data: Dataset,
 ) -> nn.Module:
+    """The operator with the settings of the preset, else those that suit the grid, and what was given."""
+    suited = getattr(cls, "suited", None)
+    start = kept if kept is not None else suited(data.grid) if suited is not None else {}
+    settings = {**start, **given}
     try:
         module: nn.Module = cls(rank=data.grid.rank, in_channels=n_in, out_channels=n_out, **settings)
     except (TypeError, RuntimeError) as error:  # a text where a number belongs
@@ -278,7 +296,10 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
     trainer, objective, validation, stop = (
         build(settings[key]) for key in ("trainer", "objective", "validation", "stop")
     )
-    operator, code = _short_name(settings["model"]["class"]), None
+    described = settings["model"]
+    if described["class"] == describe(Symmetrized)["name"]:
+        described = described["arguments"]["model"]
+    operator, code = _short_name(described["class"]), None
     with trainer.streams.of("init").applied():
         if own:
             operator, maker, code = operator_maker(model)
@@ -301,7 +322,8 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
 
 def _short_name(path: str) -> str:
     """The name on the command line of a class, or the path of a class that has none."""
-    return next((n for n, cls in names.operators().items() if describe(cls)["name"] == path), path)
+    known = names.operators().items()
+    return next((n for n, cls in known if describe(cls)["name"] == path), path)
 
 
 def _find_data(settings: dict[str, Any]) -> None:

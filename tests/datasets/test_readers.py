@@ -57,7 +57,13 @@ def test_darcy_of_neuraloperator(test_data: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(axis.coordinates, np.linspace(0, 1, 421)[::26][:16], rtol=1e-14)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [800, 100, 100]
     notes = data.attributes["conversion_notes"]
-    for word in ("truth values", "every 26th of 421 nodes", "split 0.8 : 0.1 : 0.1", "seed 0"):
+    for word in (
+        "truth values",
+        "every 26th of 421 nodes",
+        "exchanging the axes",
+        "split 0.9 : 0.05 : 0.05",
+        "seed 0",
+    ):
         assert word in notes
     assert data.attributes["source_sha256"] == sha256(source)
     assert data.attributes["source_file"] == "darcy_train_16.pt"
