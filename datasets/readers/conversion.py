@@ -52,7 +52,8 @@ def convert(
         Those to try; exactly one must recognize the file.
     fractions : three floats
         Train, validation and test, if the file has no split of its own: the samples are put in the order of
-        hashes of (seed, index) and cut.  The counts of validation and test are rounded down.
+        hashes of (seed, index) and cut.  The counts of validation and test are rounded down, but not to
+        zero.
     seed : int
         Of that split.
 
@@ -188,7 +189,8 @@ def split_by_hash(count: int, fractions: tuple[float, float, float], seed: int) 
         raise DataError(f"convert: fractions are three shares that sum to 1, got {fractions}.")
     stream = Streams(seed).of("split")
     order = np.argsort([stream.seed(i) for i in range(count)], kind="stable")
-    valid, test = (int(share * count + 1e-9) for share in fractions[1:])
+    least = 1 if count > 2 else 0  # a positive share of a few samples is one of them, not none
+    valid, test = (max(least, int(share * count + 1e-9)) if share else 0 for share in fractions[1:])
     split = np.zeros(count, dtype=np.int8)
     split[order[count - valid - test : count - test]] = 1
     split[order[count - test :]] = 2

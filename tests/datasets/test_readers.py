@@ -393,7 +393,7 @@ def test_the_cache_follows_content_and_settings(tmp_path: Path) -> None:
 
 
 def test_splits_are_exact_disjoint_and_seeded() -> None:
-    for count, expected in ((1000, [800, 100, 100]), (10, [8, 1, 1]), (9, [9, 0, 0])):
+    for count, expected in ((1000, [800, 100, 100]), (10, [8, 1, 1]), (9, [7, 1, 1]), (2, [2, 0, 0])):
         assert np.bincount(split_by_hash(count, (0.8, 0.1, 0.1), 0), minlength=3).tolist() == expected
     one, other = (split_by_hash(200, (0.8, 0.1, 0.1), seed) for seed in (0, 1))
     assert (one == split_by_hash(200, (0.8, 0.1, 0.1), 0)).all() and (one != other).any()
