@@ -3,8 +3,8 @@
     python tools/darcy_proxy.py darcy_train_16.pt FOLDER [SAMPLES]
 
 Of those files only the training data, 16 x 16, are at hand; what a model trained on them does at 32 x 32 is
-judged on this stand-in: -div(a grad u) = 1 on 227 x 227 nodes, u = 0 on all edges, arithmetic means, two media
-told apart by the sign of a Gaussian field (alpha 2, tau 3, Neumann), of which every 14th and every 7th node is
+judged on this stand-in: -div(a grad u) = 1 on 227 x 227 nodes, u = 0 on all edges, arithmetic means, two
+media told apart by the sign of a Gaussian field (alpha 2, tau 3, Neumann); every 14th and 7th node is
 kept.  The two coefficients are read off the file: inside a medium -lap(u) is 1/a.  Writes
 FOLDER/darcy_test_16.pt and FOLDER/darcy_test_32.pt.
 """

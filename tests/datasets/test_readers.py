@@ -55,7 +55,7 @@ def test_darcy_of_neuraloperator(test_data: Path, tmp_path: Path) -> None:
     assert torch.equal(a[:, 0], raw["x"].float()) and torch.equal(u[:, 0], raw["y"])
     for axis in data.grid.axes:  # the 421 nodes of the unit interval with stride 26
         np.testing.assert_allclose(axis.coordinates, np.linspace(0, 1, 421)[::26][:16], rtol=1e-14)
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [800, 100, 100]
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [900, 50, 50]
     notes = data.attributes["conversion_notes"]
     for word in (
         "truth values",
