@@ -5,16 +5,20 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-import torch
+# Small problems: a second thread costs more than it brings (30 s instead of 1 s for one test while another
+# process competes for the cores), and results vary with the count.  Read when torch, numpy and scipy load,
+# also in child processes.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 
 if find_spec("sciml") is None:
     sys.path.append(str(ROOT))  # last, so that `datasets/` hides nobody's package of that name
 
-# Small tensors: a second thread costs more than it brings (30 s instead of 1 s for one test while another
-# process competes for the cores), and results vary with the count.
 torch.set_num_threads(1)
 
 

@@ -10,6 +10,7 @@ import math
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,16 +52,19 @@ class Nested(Objective):
         return [self.k]
 
 
+Nested.__module__ = "distributed_child"  # the same in run.json, imported or run as a script
+
+
 def convolution(channels: int) -> nn.Module:
     with Streams(0).of("init").applied():
         layers = nn.Conv2d(channels, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 1, 3, padding=1)
         return nn.Sequential(*layers).double()
 
 
-def main() -> None:
+def train(path: Path, folder: Path, stop: int = STEPS) -> dict[str, list[Any]]:
+    """Loss and validation of every step, for each objective; the loop is abandoned after ``stop`` steps."""
     torch.set_num_threads(1)
-    data, folder = open_dataset(sys.argv[1]), Path(sys.argv[2])
-    stop = int(sys.argv[3]) if len(sys.argv) > 3 else STEPS
+    data = open_dataset(path)
     with Streams(0).of("init").applied():
         network = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1)).double()
     supervised = Supervised(data.train, ["a"], ["u"], batch_size=5)  # 5 entries over 2 processes: 3 and 2
@@ -72,7 +76,7 @@ def main() -> None:
         batch_size=5,
     )
     trainer = Trainer(STEPS, optimizer=partial(AdamW, lr=1e-2), clip=1.0, ema=0.9)
-    losses = {}
+    losses: dict[str, list[Any]] = {}
     with processes.joined():
         for name, model, objective in (
             ("supervised", convolution(1), supervised),
@@ -90,8 +94,13 @@ def main() -> None:
                 if step.number == stop:
                     break
             losses[name] = [[row["loss"], row.get("validation")] for row in training.history]
-        if processes.rank() == 0:
-            print(json.dumps(losses))
+        return losses if processes.rank() == 0 else {}
+
+
+def main() -> None:
+    losses = train(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    if losses:
+        print(json.dumps(losses))
 
 
 if __name__ == "__main__":
