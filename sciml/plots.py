@@ -150,6 +150,8 @@ def history(rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
     found: dict[str, list[tuple[float, float]]] = {}
     for row in listed:
         for name, value in (row.get("validation") or {}).items():
+            if name.endswith(("_time", "_censored")):
+                continue  # how long roll-outs last: other units, and larger is better
             found.setdefault(name, []).append((float(row["step"]), float(value)))
     for i, (name, points) in enumerate(found.items(), start=1):
         xs, ys = zip(*points, strict=True)
@@ -317,6 +319,7 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample
         ax.set_yscale("log")
         ax.legend(frameon=False, fontsize=9)
     ax.margins(0.12)
+    ax.tick_params(axis="x", which="minor", labelsize=7, labelrotation=30)
     ax.set_xlabel(f"time per {noun} [s]")
     ax.set_ylabel("relative error")
     _quiet(ax, grid=True)

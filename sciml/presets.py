@@ -179,7 +179,7 @@ NAVIER_STOKES = Preset(
     operator=partial(FNO, modes=12, width=24),
     # One frame per call beats bundles of 2, 4 or 10, and small batches beat chained calls at equal cost: what
     # one step gets wrong at first is what a roll-out carries on.
-    recipe=Recipe(steps=3000, batch_size=4, weight_decay=1e-4),
+    recipe=Recipe(steps=4500, batch_size=4, weight_decay=1e-4),
     train=400,
     valid=10,
     test=50,

@@ -140,3 +140,30 @@ def test_no_window_system_and_no_pyplot():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[2])
+
+
+def test_durations_are_no_losses():
+    rows = [
+        {"step": i, "loss": 1 / i, "validation": {"relative_l2": 0.1, "valid_time": 20.0}} for i in (1, 2)
+    ]
+    labels = [line.get_label() for line in plots.history(rows).axes[0].lines]
+    assert labels == ["training loss", "validation relative_l2"]
+
+
+def test_curves_over_time_with_gaps_where_they_are_not_finite():
+    curves = {
+        "model": {"mean": [0.1, 0.2, 0.4], "low": [0.05, 0.1, 0.2], "high": [0.2, 0.4, 0.8]},
+        "unstable": {"mean": [0.1, np.inf, np.nan]},
+    }
+    ax = plots.over_time(curves, [1.0, 2.0, 3.0], units="s").axes[0]
+    assert [line.get_label() for line in ax.lines] == ["model", "unstable"] and len(ax.collections) == 1
+    assert np.isfinite(ax.lines[1].get_ydata()).tolist() == [True, False, False]
+    assert ax.get_yscale() == "log" and ax.get_xlabel().endswith("[s]")
+
+
+def test_spectra_leave_out_the_mean_and_what_is_not_there():
+    spectra = {"truth": [1.0, 1e-2, 1e-4, 0.0], "model": [1.0, 1e-2, np.nan, 1e-9]}
+    ax = plots.spectra(spectra, quantity="energy").axes[0]
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[1, 2], [1, 3]]
+    assert ax.get_ylabel() == "energy" and ax.get_yscale() == "log"
+    assert plots.spectra({"truth": np.zeros(4)}).axes[0].get_yscale() == "linear"
