@@ -11,20 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from sciml.datasets.parallel import map_in_processes
-
-
-def blas_threads(_):
-    """Threads of each linear algebra library that is loaded."""
-    import numpy  # noqa: F401 - loads one
-    from threadpoolctl import threadpool_info
-
-    return [library["num_threads"] for library in threadpool_info()]
-
-
-def process_number(_):
-    return os.getpid()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -41,8 +30,10 @@ def test_no_arguments():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_linear_algebra_has_one_thread(workers):
-    for _, threads in map_in_processes(blas_threads, [0, 1, 2], workers=workers):
-        assert threads == [1] * len(threads)
+    """The children have numpy loaded, by the import of our own function."""
+    for _, libraries in map_in_processes(operator.call, [threadpool_info] * 3, workers=workers):
+        assert libraries
+        assert all(library["num_threads"] == 1 for library in libraries)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -57,7 +48,7 @@ def test_a_child_that_dies_is_reported():
 
 
 def test_an_early_stop_leaves_no_process():
-    results = map_in_processes(process_number, [1.0] * 50, workers=2)
+    results = map_in_processes(operator.call, [os.getpid] * 50, workers=2)
     _, pid = next(results)
     with pytest.warns(UserWarning, match="cancelled"):
         results.close()
