@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sciml.baseline import Baseline, Stepper
+from sciml.calling import name_of
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
 from sciml.labelled import check_same_domain
@@ -286,7 +287,7 @@ def assess(
         summaries = {metric: values.summary() for metric, values in scores.items()}
         return Row(name, kind, summaries, scores["relative_l2"].values.tolist(), seconds)
 
-    rows = [judged(type(surrogate.model).__name__, "surrogate", _on_device(surrogate))]
+    rows = [judged(name_of(surrogate.model), "surrogate", _on_device(surrogate))]
     if training is not None and len(training):
         mean = mean_output(training, outputs, batch_size)
         rows.append(judged("mean of training outputs", "trivial", lambda x: mean.expand(len(x), *mean.shape)))

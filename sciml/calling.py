@@ -55,6 +55,18 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
     return result
 
 
+def name_of(model: nn.Module) -> str:
+    """The class of a model for tables; of a model that wraps another as ``model``, both.
+
+    Examples
+    --------
+    >>> name_of(nn.Identity())
+    'Identity'
+    """
+    name, inner = type(model).__name__, getattr(model, "model", None)
+    return f"{name} {type(inner).__name__}" if isinstance(inner, nn.Module) else name
+
+
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The dtype a model computes in: that of its first floating-point parameter, float32 without one."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -23,6 +23,7 @@ from sciml.assessment import (
     discretization_error,
 )
 from sciml.baseline import Baseline, Stepper
+from sciml.calling import name_of
 from sciml.errors import ConfigError
 from sciml.evolution import evolution_of
 from sciml.grid import Grid
@@ -76,7 +77,7 @@ def assess_forecasts(
     size = min(TIMED_SAMPLES, len(dataset))
     blocks = [range(i, min(i + size, len(dataset))) for i in range(0, len(dataset), size)]
     methods: list[tuple[str, Kind, Forecast]] = [
-        (type(surrogate.model).__name__, "surrogate", _of_surrogate(surrogate)),
+        (name_of(surrogate.model), "surrogate", _of_surrogate(surrogate)),
         ("persistence", "trivial", lambda start: start.window[:, -1:].expand_as(start.truth)),
     ]
     if training is not None and len(training):
