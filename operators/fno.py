@@ -209,7 +209,7 @@ class FNO(nn.Module):
 
     @staticmethod
     def suited(grid: Grid) -> dict[str, Any]:
-        """Arguments to start from on a training grid, chosen on validation data of Darcy flow at 16 and 64.
+        """Arguments to start from on a training grid, chosen on validation data of Darcy flow at 16 x 16.
 
         A quarter of the domain is added on bounded axes; a third of the padded points, but at most 16, 12, 8
         in one, two, three dimensions, become modes: more than that fits noise on a coarse grid.

@@ -42,8 +42,13 @@ class Term:
 
 
 def total(terms: Mapping[str, Term]) -> Tensor:
-    """The scalar loss: the sum of all terms' means.  This is the one place where it is formed."""
-    return torch.stack([term.mean() for term in terms.values()]).sum()
+    """The scalar loss: the sum of all terms' means."""
+    return sum_of({name: term.mean() for name, term in terms.items()})
+
+
+def sum_of(means: Mapping[str, Tensor]) -> Tensor:
+    """The scalar loss from the terms' means, or from one process's shares of them: where it is formed."""
+    return torch.stack(list(means.values())).sum()
 
 
 @dataclass(frozen=True)

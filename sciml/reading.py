@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml.errors import ConfigError
 from sciml.streams import Stream
 
 if TYPE_CHECKING:
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
 
 # Fields up to this size are read once and kept; larger ones are read batch by batch.
 RESIDENT_BYTES = 2**30
+
+
+def check_settings(who: str, dataset: Dataset, *, space: str, batch_size: int, workers: int) -> None:
+    """What every objective on a dataset asks of its settings.
+
+    Raises
+    ------
+    ConfigError
+        For an empty split, an unknown space, or a batch size or worker count out of range.
+    """
+    if space not in ("physical", "encoded"):
+        raise ConfigError(f"{who}: space is 'physical' or 'encoded', got {space!r}.")
+    if batch_size < 1 or workers < 0:
+        raise ConfigError(f"{who}: needs batch_size >= 1 and workers >= 0, got {batch_size} and {workers}.")
+    if len(dataset) == 0:
+        raise ConfigError(f"{who}: {dataset.path} has no samples in this split.")
 
 
 def rows_of_step(step: int, size: int, batch_size: int, order: Stream) -> list[int]:

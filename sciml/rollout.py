@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sciml import processes
-from sciml.calling import call, try_out
+from sciml.calling import call, dtype_of, try_out
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.evolution import Evolution, frame_step
 from sciml.metrics import relative_l2
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
-from sciml.reading import ReadAhead, Samples
+from sciml.reading import ReadAhead, Samples, check_settings
 from sciml.stepping import judge
 from sciml.streams import Streams
 from sciml.supervised import Loss
@@ -107,16 +107,9 @@ class Rollout(Objective):
         batch_size: int = 16,
         workers: int = 0,
     ) -> None:
-        if space not in ("physical", "encoded"):
-            raise ConfigError(f"Rollout: space is 'physical' or 'encoded', got {space!r}.")
-        if batch_size < 1 or workers < 0:
-            raise ConfigError(
-                f"Rollout: needs batch_size >= 1 and workers >= 0, got {batch_size} and {workers}."
-            )
+        check_settings("Rollout", dataset, space=space, batch_size=batch_size, workers=workers)
         if isinstance(state, str) or not state:
             raise ConfigError("Rollout: state is a list of field names, such as ['vorticity'].")
-        if len(dataset) == 0:
-            raise ConfigError(f"Rollout: {dataset.path} has no samples in this split.")
         self.dataset, self.state, self.inputs = dataset, list(state), list(frames.inputs)
         self.frames, self.unroll, self.loss, self.space = frames, unroll, loss, space
         self.batch_size = batch_size
@@ -198,7 +191,7 @@ class Rollout(Objective):
             tensors["inputs"] = fixed[0]
         if self._parameters is not None:
             tensors["parameters"] = self._parameters[rows]
-        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), states.dtype)
+        dtype = dtype_of(model)
         shared = {"coordinates": self._coordinates.to(dtype)}
         return Batch({name: tensor.to(dtype) for name, tensor in tensors.items()}, shared)
 

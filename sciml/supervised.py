@@ -16,7 +16,7 @@ from sciml.errors import ConfigError
 from sciml.metrics import relative_l2
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
-from sciml.reading import ReadAhead, Samples, rows_of_step
+from sciml.reading import ReadAhead, Samples, check_settings, rows_of_step
 from sciml.streams import Streams
 
 if TYPE_CHECKING:
@@ -66,16 +66,9 @@ class Supervised(Objective):
         batch_size: int = 16,
         workers: int = 0,
     ) -> None:
-        if space not in ("physical", "encoded"):
-            raise ConfigError(f"Supervised: space is 'physical' or 'encoded', got {space!r}.")
-        if batch_size < 1 or workers < 0:
-            raise ConfigError(
-                f"Supervised: needs batch_size >= 1 and workers >= 0, got {batch_size} and {workers}."
-            )
+        check_settings("Supervised", dataset, space=space, batch_size=batch_size, workers=workers)
         if isinstance(inputs, str) or isinstance(outputs, str) or not inputs or not outputs:
             raise ConfigError("Supervised: inputs and outputs are lists of field names, such as ['a'].")
-        if len(dataset) == 0:
-            raise ConfigError(f"Supervised: {dataset.path} has no samples in this split.")
         self.dataset = dataset
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.loss, self.space = loss, space

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 import warnings
@@ -20,7 +21,7 @@ from sciml.calling import evaluating
 from sciml.checkpoints import to_device
 from sciml.description import describe
 from sciml.errors import CheckpointError, ConfigError, DivergedError
-from sciml.objective import Batch, Objective
+from sciml.objective import Batch, Objective, sum_of
 from sciml.run import FORMAT, Run, RunFolder, versions
 from sciml.signals import CTRL_C, REQUEUE, Interrupted, StopSignals
 
@@ -150,7 +151,7 @@ class Training:
             for part in parts:
                 with autocast:
                     means = processes.means(self.objective.terms(self.model, part))
-                    loss = torch.stack(list(means.values())).sum() / count
+                    loss = sum_of(means) / count
                 loss.backward()
                 shares = processes.add_up(torch.stack([loss, *means.values()])).tolist()
                 for name, share in zip([TOTAL, *means], shares, strict=True):
@@ -269,9 +270,12 @@ class Training:
         validation: Any = self.validation
         if validation is not None and not isinstance(validation, Objective):
             validation = type(validation).__name__  # any callable may judge, a lambda too
+        model = describe(self.model)
+        if model["arguments"] is None:  # a user's class: its printed form tells widths, rates, activations
+            model["structure"] = hashlib.sha256(repr(self.model).encode()).hexdigest()[:16]
         return {
             "trainer": describe(self.trainer),
-            "model": describe(self.model),
+            "model": model,
             "objective": describe(self.objective),
             "validation": describe(validation),
             "every": self.every,

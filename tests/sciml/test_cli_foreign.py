@@ -11,7 +11,6 @@ import pytest
 import torch
 import xarray
 
-from sciml.cli import main
 from sciml.dataset import open_dataset
 from sciml.surrogate import Surrogate
 
@@ -20,18 +19,10 @@ SMALL = ["--set", "width=4", "--set", "modes=2", "--set", "depth=1", "--batch-si
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run one command in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are tested elsewhere."""
     monkeypatch.setattr("sciml.cli.train.write_report", lambda path, **_: path.write_text("a report"))
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in arguments])
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
-
-    return call
 
 
 def torch_file(path: Path, n: int, samples: int = 10) -> Path:

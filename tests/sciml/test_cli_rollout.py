@@ -34,18 +34,10 @@ def build(in_channels, out_channels, data):
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run one command in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are tested elsewhere."""
     monkeypatch.setattr("sciml.cli.train.write_report", lambda path, **_: path.write_text("a report"))
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        status = main([str(argument) for argument in arguments])
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

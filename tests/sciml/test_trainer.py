@@ -314,7 +314,8 @@ def test_folder_with_nothing_but_damaged_checkpoints_is_refused(tmp_path: Path) 
 
 def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     class Wide(nn.Linear):
-        pass
+        def extra_repr(self) -> str:
+            return ""  # hides the difference, which would be noticed before any checkpoint is read
 
     with Streams(0).of("init").applied():
         one, two = Wide(1, 1), Wide(1, 1, bias=False)
@@ -354,3 +355,10 @@ def test_state_keeps_types_and_bits() -> None:
 def test_model_without_parameters_is_refused() -> None:
     with pytest.raises(ConfigError, match="no trainable parameters"):
         Trainer(1).fit(nn.Identity(), Sine())
+
+
+def test_other_structure_of_a_users_model_is_other_settings(tmp_path: Path) -> None:
+    """Its constructor's arguments are not known, but what it prints is."""
+    Trainer(2).fit(Network(0.1), Sine(), output=tmp_path)
+    with pytest.raises(ConfigError, match=r"other settings \(model\.structure:"):
+        Trainer(2).fit(Network(0.3), Sine(), output=tmp_path)
