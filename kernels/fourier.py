@@ -1,20 +1,19 @@
 """Real matrices of the truncated discrete Fourier transform, one axis at a time.
 
-For a few modes a transform is a small matrix product: exact, fast, differentiable to every order, and without
-complex tensors, which compilers, exporters, optimizers and collectives do not all know.
+For a few modes a transform is a small matrix product: exact, fast, and without complex tensors, which
+compilers, exporters, optimizers and collectives do not all know.
 
-Pairs. Complex numbers lie as neighbors (real part, imaginary part) in the last axis of a tensor, and every
-matrix multiplies that axis from the right. Coefficients follow the "forward" convention: ``X(k) = 1/n Σ_j x_j
-exp(-2πi k j / n)`` approximates the Fourier coefficient of the function, so it does not depend on the
-resolution.
+Coefficients follow the "forward" convention: ``X(k) = 1/n Σ_j x_j exp(-2πi k j / n)`` approximates the
+Fourier coefficient of the function, so it does not depend on the resolution.
 
 Nyquist. On a grid of even size n the samples cannot tell the frequency n/2 from -n/2; the interpolant with
-the least oscillation takes the cosine. A matrix that synthesizes on another grid needs the size of the grid
+the least oscillation takes the cosine. A line that synthesizes on another grid needs the size of the grid
 on which the coefficients were computed to know it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -24,99 +23,94 @@ from torch import Tensor
 CACHED_MATRICES = 128
 
 
-def matrix(name: str, size: int, first: int, last: int, source: int, like: Tensor) -> Tensor:
-    """A transform matrix for the frequencies first..last, in the dtype and on the device of `like`.
+@dataclass(frozen=True)
+class Line:
+    """The frequencies of one axis and how they weigh: one factor of a tensor-product transform.
 
     Parameters
     ----------
-    name : {"half_analysis", "analysis", "synthesis", "half_synthesis"}
-        Which of the four functions of this module builds it.
     size : int
-        Grid points n of the axis on the grid side of the matrix.
+        Grid points n.
     first, last : int
-        The frequencies, both included; `first` is 0 for the half spectrum of the last axis.
-    source : int
-        Size of the grid on which the coefficients were computed (that of the input).
+        The frequencies, both included; ``first = 0`` on a half axis.
+    half : bool
+        Whether it is the axis on which k and -k are one, the last of a real transform.
+    source : int or None
+        None for analysis, which averages: ``d_k = 1/n``. For synthesis, which sums, the size of the grid on
+        which the coefficients were computed: ``d_k = 1``, on a half axis 2 where k has a mirror image.
 
-    Returns
-    -------
-    (rows, columns) without gradient; shared between calls, never to be written to.
+    Notes
+    -----
+    The map from samples to modes is ``X_k = d_k Σ_j x_j exp(-2πi k j / n)``; the map from modes to samples
+    is its transpose, ``x_j = Re Σ_k d_k X_k exp(2πi k j / n)``. Analysis reads the first, synthesis the
+    second, and the backward pass of each is the other direction of the same line.
     """
-    key = (name, size, first, last, source, like.dtype, like.device)
+
+    size: int
+    first: int
+    last: int
+    half: bool
+    source: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Frequencies of the line."""
+        return self.last - self.first + 1
+
+    @property
+    def highest(self) -> int:
+        """The largest absolute frequency."""
+        return max(-self.first, self.last)
+
+
+def half_matrix(line: Line, like: Tensor) -> Tensor:
+    """(2, K, n) of a half axis: ``d cos`` and ``-d sin``, which give real and imaginary part of X.
+
+    The result, without gradient and in the dtype and on the device of `like`, is shared between calls and
+    never to be written to.
+    """
+    return _matrix(line, like)
+
+
+def full_matrix(line: Line, like: Tensor) -> Tensor:
+    """(2, P + 1, n) of a full axis: ``d cos`` and ``d sin`` for 0..P, P the highest frequency.
+
+    The pair k, -k shares both, so this takes half the products of one row for each frequency.
+    """
+    return _matrix(line, like)
+
+
+def _matrix(line: Line, like: Tensor) -> Tensor:
     # While a graph is traced the numbers belong into that graph: a symbolic tensor must not enter the cache.
     if torch.compiler.is_compiling() or type(like) not in (Tensor, torch.nn.Parameter):
-        return _build(*key)
-    return _build_once(*key)
+        return _build(line, like.dtype, like.device)
+    return _build_once(line, like.dtype, like.device)
 
 
 @lru_cache(maxsize=CACHED_MATRICES)
-def _build_once(
-    name: str, size: int, first: int, last: int, source: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def _build_once(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
     # A tensor born in inference mode could never be used for training afterwards.
     with torch.inference_mode(False), torch.no_grad():
-        return _build(name, size, first, last, source, dtype, device)
+        return _build(line, dtype, device)
 
 
-def _build(
-    name: str, size: int, first: int, last: int, source: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    builder = {
-        "half_analysis": half_analysis,
-        "analysis": analysis,
-        "synthesis": synthesis,
-        "half_synthesis": half_synthesis,
-    }[name]
-    return builder(size, first, last, source, device).to(dtype)
+def _build(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
+    frequencies = torch.arange(line.highest + 1, device=device)
+    cosine, sine = cosine_sine(frequencies, line.size)
+    if line.source is None:
+        cosine, sine = cosine / line.size, sine / line.size
+    else:
+        mirrored = (2 * frequencies != line.source).to(torch.float64)[:, None]
+        sine = mirrored * sine
+        if line.half:
+            mirrored = mirrored * (frequencies > 0)[:, None]
+            cosine, sine = (1.0 + mirrored) * cosine, 2.0 * sine
+    return torch.stack((cosine, -sine if line.half else sine)).to(dtype)
 
 
-def half_analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(n, 2K): real samples of the last axis to coefficients k = 0..K-1."""
-    cosine, sine = _cosine_sine(size, first, last, device)
-    return torch.stack((cosine, -sine), dim=-1).reshape(size, -1) / size
-
-
-def analysis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2n, 2K): complex samples along one axis to coefficients first..last."""
-    cosine, sine = _cosine_sine(size, first, last, device)
-    return _complex_product(cosine, -sine) / size
-
-
-def synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2K, 2n): coefficients first..last along one axis to complex samples."""
-    cosine, sine = _cosine_sine(size, first, last, device)
-    return _complex_product(cosine.T, (sine * _not_nyquist(first, last, source, device)).T)
-
-
-def half_synthesis(size: int, first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(2K, n): the half spectrum k = 0..K-1 of the last axis to real samples.
-
-    Every k > 0 stands for itself and its mirror image, hence the factor 2; the constant and the Nyquist
-    frequency of the source have no mirror image.
-    """
-    cosine, sine = _cosine_sine(size, first, last, device)
-    mirrored = _not_nyquist(first, last, source, device)
-    mirrored[0] = 0.0
-    return torch.stack(((1.0 + mirrored) * cosine, -2.0 * mirrored * sine), dim=-1).reshape(size, -1).T
-
-
-def _complex_product(real: Tensor, imaginary: Tensor) -> Tensor:
-    """(2r, 2c) real: what multiplies rows of pairs as the complex (r, c) matrix does numbers."""
-    of_real = torch.stack((real, imaginary), dim=-1)  # (a + ib) (p + iq) = (a p - b q) + i (a q + b p)
-    of_imaginary = torch.stack((-imaginary, real), dim=-1)
-    return torch.stack((of_real, of_imaginary), dim=1).reshape(2 * real.shape[0], -1)
-
-
-def _cosine_sine(size: int, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2π k j / n, (n, K) each; k j is reduced modulo n in integers, so no digit is lost."""
-    grid = torch.arange(size, device=device)
-    frequencies = torch.arange(first, last + 1, device=device)
-    turns = torch.remainder(torch.outer(grid, frequencies), size).to(torch.float64) / size
+def cosine_sine(frequencies: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """cos and sin of 2π k j / n, (K, n) in float64; k j is reduced modulo n in integers: no digit is lost."""
+    grid = torch.arange(size, device=frequencies.device)
+    turns = torch.remainder(torch.outer(frequencies, grid), size).to(torch.float64) / size
     angle = 2.0 * torch.pi * turns
     return torch.cos(angle), torch.sin(angle)
-
-
-def _not_nyquist(first: int, last: int, source: int, device: torch.device) -> Tensor:
-    """(K,), 0 where 2|k| equals the size of the source grid, else 1."""
-    frequencies = torch.arange(first, last + 1, device=device)
-    return (2 * frequencies.abs() != source).to(torch.float64)

@@ -260,7 +260,7 @@ class _FourierLayer(nn.Module):
         self.modes = modes
         frequencies = (*(2 * m for m in modes[:-1]), modes[-1])
         std = sqrt(1.0 / (2.0 * width))
-        self.spectral_weight = nn.Parameter(torch.randn(width, width, *frequencies, 2) * std)
+        self.spectral_weight = nn.Parameter(torch.randn(*frequencies, width, width, 2) * std)
         self.pointwise = Pointwise(width, width)
 
     def forward(self, v: Tensor) -> Tensor:

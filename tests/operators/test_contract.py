@@ -27,7 +27,7 @@ FLAT = [pytest.param(cls, 2, id=cls.__name__) for cls in OPERATORS]
 
 IN, OUT = 2, 3
 SIZES = {1: (20,), 2: (12, 10), 3: (8, 6, 7)}
-ADAM_STEPS = 400  # of the overfitting test; FNO needs 210 to 260, by seed
+ADAM_STEPS = 500  # of the overfitting test; FNO needs 210 to 260, Symmetrized up to 400, by seed
 
 
 def generator(seed: int = 0) -> torch.Generator:
