@@ -19,8 +19,9 @@ SIZES = {
     2: (16, 32, 64, 85, 128, 141, 211, 256, 421, 512),
     3: (16, 32, 64),
 }
-FIELDS = 16  # batch times channels in each pass, at least
-POINTS = 2**20  # of all fields together, at least
+CHANNELS = 16  # of each sample, or fewer
+FIELDS = 4  # samples times channels, at least
+POINTS = 2**19  # of all fields together, about
 
 CAPTION = (
     "A transform to the kept modes and back, forward and backward. Multiply-adds: of the matrix products "
@@ -72,10 +73,12 @@ def multiply_adds(transform: Transform, backend: str) -> float:
 
 def _case(rank: int, n: int, modes: int, effort: Effort) -> Case:
     points = 0 if effort.quick else POINTS
-    fields = max(FIELDS, points // n**rank // FIELDS * FIELDS)
+    fields = max(FIELDS, points // n**rank)
+    channels = min(fields, CHANNELS)
+    batch = fields // channels
     analysis, synthesis = transforms(rank, n, modes)
     torch.manual_seed(0)
-    x = torch.randn(fields // FIELDS, FIELDS, *(n,) * rank).to(effort.device).requires_grad_()
+    x = torch.randn(batch, channels, *(n,) * rank).to(effort.device).requires_grad_()
     gradient = torch.ones_like(x)
 
     def contestant(backend: str) -> Contestant:
@@ -85,11 +88,15 @@ def _case(rank: int, n: int, modes: int, effort: Effort) -> Case:
         def run() -> tuple[Tensor, ...]:
             return torch.autograd.grad(there_and_back(), (x,), gradient)
 
-        work = 4.0 * fields * multiply_adds(analysis, backend)  # two directions, each with its transpose
+        work = (
+            4.0 * batch * channels * multiply_adds(analysis, backend)
+        )  # two directions, each with its transpose
         return Contestant(
             backend,
             lambda: Prepared(run, lambda: (there_and_back(),), figures={"multiply-adds": work}),
         )
 
     results, skipped = measure([contestant(backend) for backend in BACKENDS], effort)
-    return Case({"rank": rank, "n": n, "modes": modes, "fields": fields}, results, skipped)
+    return Case(
+        {"rank": rank, "n": n, "modes": modes, "batch": batch, "channels": channels}, results, skipped
+    )
