@@ -111,6 +111,7 @@ def _build(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
 def cosine_sine(frequencies: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """cos and sin of 2π k j / n, (K, n) in float64; k j is reduced modulo n in integers: no digit is lost."""
     grid = torch.arange(size, device=frequencies.device)
-    turns = torch.remainder(torch.outer(frequencies, grid), size).to(torch.float64) / size
+    period = torch.full((1,), size, device=frequencies.device)  # ONNX has no remainder of a symbolic number
+    turns = torch.remainder(torch.outer(frequencies, grid), period).to(torch.float64) / size
     angle = 2.0 * torch.pi * turns
     return torch.cos(angle), torch.sin(angle)

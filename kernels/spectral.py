@@ -151,7 +151,8 @@ def _check(x: Tensor, weight: Contraction, modes: tuple[int, ...], axes: tuple[i
                 f"spectral_conv: {name} must be real floating point, got {tensor.dtype}. Complex weights are "
                 "passed as real pairs, torch.view_as_real(weight); integers as x.float()."
             )
-    if x.ndim != rank + 2 or min(x.shape[2:], default=0) < 1:
+    # Sizes one by one: their minimum would order the symbolic sizes of an exported graph.
+    if rank < 1 or x.ndim != rank + 2 or any(n < 1 for n in x.shape[2:]):
         raise ValueError(
             f"spectral_conv: x must have shape (batch, c_in, *grid) with {rank} grid axes, one per entry "
             f"of modes, and at least one point on each, got {tuple(x.shape)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 PROJECTION_WIDTH = 128  # of the two-layer map from the last hidden field to the output, as in the paper
+DENOMINATOR = 10**6  # of padding fractions: 0.1 is one tenth, not the nearest binary number
 
 
 @describable
@@ -119,6 +121,9 @@ class FNO(nn.Module):
             raise ConfigError(f"FNO: modes must be whole and at least 1 on every axis, got {self.modes}.")
         if any(not 0.0 <= fraction <= 1.0 for fraction in self.padding):
             raise ConfigError(f"FNO: padding is a fraction of the domain, 0 to 1, got {self.padding}.")
+        self._ratios = tuple(
+            Fraction(fraction).limit_denominator(DENOMINATOR).as_integer_ratio() for fraction in self.padding
+        )
         self.coordinates = coordinates
         self.requires: tuple[str, ...] = ("coordinates",) if coordinates else ()
         self.lifting = Pointwise(in_channels + (rank if coordinates else 0), width)
@@ -164,10 +169,13 @@ class FNO(nn.Module):
         return projected
 
     def padding_cells(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """How many grid points of zeros the padding fractions are on a grid of this shape."""
+        """How many grid points of zeros the padding fractions are on a grid of this shape.
+
+        ``fraction * size`` rounded to the nearest whole number, ties to the even one, and at least 1.
+        """
         return tuple(
-            max(1, round(fraction * size)) if fraction > 0.0 else 0
-            for fraction, size in zip(self.padding, shape, strict=True)
+            _part(p, q, size) if fraction > 0.0 else 0
+            for fraction, (p, q), size in zip(self.padding, self._ratios, shape, strict=True)
         )
 
     def check_grid(self, shape: Sequence[int]) -> None:
@@ -266,6 +274,14 @@ class _FourierLayer(nn.Module):
     def forward(self, v: Tensor) -> Tensor:
         local: Tensor = self.pointwise(v)
         return spectral_conv(v, self.spectral_weight, self.modes) + local
+
+
+def _part(p: int, q: int, size: int) -> int:
+    """``max(1, round(p / q * size))`` in whole numbers, so that a size may be symbolic in a trace."""
+    # Halves rounded up and rounded down: only for those the sum is odd, and the even number is wanted.
+    both = (2 * p * size + q) // (2 * q) + (2 * p * size + q - 1) // (2 * q)
+    found: int = torch.sym_max(1, both // 2 + both % 4 // 3)
+    return found
 
 
 def _per_axis(name: str, value: Number | Sequence[Number], rank: int) -> tuple[Number, ...]:

@@ -77,6 +77,8 @@ class Symmetrized(nn.Module):
     with location "left", such as the Darcy files of neuraloperator) has no reflection, since flipping moves
     the boundary, and "permutations" is right there.
 
+    The images are computed one after another; in a compiled or exported graph, in one batch.
+
     Averaging lowers the error of any model for such a problem, or leaves it: the ``g⁻¹ M(g a)`` are |G|
     estimates of one function, and a norm is convex.  Source: group averaging, as in section 2 of Puny et al.,
     Frame Averaging for Invariant and Equivariant Network Design, ICLR 2022 (arXiv:2110.03336).
@@ -170,6 +172,8 @@ class Symmetrized(nn.Module):
             return torch.cat([self._undo(g, part) for g, part in zip(picked, y.split(1), strict=True)])
         if self.training and self.in_training == "step":
             elements = (elements[int(torch.randint(len(elements), ()))],)
+        if torch.compiler.is_compiling():
+            return self._averaged_at_once(x, elements, extras, mask if masked else None)
         total: Tensor | None = None
         for g in elements:
             if mask is not None and masked:
@@ -178,6 +182,19 @@ class Symmetrized(nn.Module):
             total = y if total is None else total + y
         assert total is not None
         return total / len(elements)
+
+    def _averaged_at_once(
+        self, x: Tensor, elements: tuple[_Element, ...], extras: dict[str, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """The average with all images in one batch: a graph that holds the model once, not |G| times."""
+        count = len(elements)
+        repeated = {name: value.repeat(count, *[1] * (value.ndim - 1)) for name, value in extras.items()}
+        if mask is not None:
+            mask = mask.expand(x.shape[0], *mask.shape[1:])
+            repeated["mask"] = torch.cat([self._act(g, mask, scalar=True) for g in elements])
+        y = self.model(torch.cat([self._act(g, x) for g in elements]), **repeated)
+        parts = y.unflatten(0, (count, -1)).unbind(0)
+        return torch.stack([self._undo(g, part) for g, part in zip(elements, parts, strict=True)]).mean(0)
 
     def check_grid(self, shape: Sequence[int]) -> None:
         """Refuse a training grid that the group or the model cannot use.
@@ -238,7 +255,7 @@ class Symmetrized(nn.Module):
         used = range(len(shape)) if self.axes is None else self.axes
         if len(set(used)) != len(used) or any(not 0 <= axis < len(shape) for axis in used):
             raise ShapeError(f"Symmetrized: axes {self.axes} are not distinct axes of a grid {shape}.")
-        if self.group != "reflections" and len({shape[axis] for axis in used}) > 1:
+        if self.group != "reflections" and any(shape[axis] != shape[used[0]] for axis in used):
             raise ShapeError(
                 f"Symmetrized: the group {self.group!r} permutes axes of equal size, got a grid {shape}. "
                 "Name the equal ones with axes=..., or use group='reflections'."
