@@ -11,6 +11,7 @@ torch.Size([4, 3, 32])
 
 from sciml.operators.fno import FNO
 from sciml.operators.symmetrized import Symmetrized
+from sciml.operators.tfno import TFNO
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO", "Symmetrized"]
+__all__ = ["FNO", "TFNO", "Symmetrized"]

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from math import sqrt
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
 from sciml.kernels.spectral import spectral_conv
+from sciml.operators.box import Box, check_counts, modes_per_axis
 from sciml.operators.pointwise import Pointwise
 from sciml.operators.properties import Properties
+from sciml.operators.spectral_weights import SpectralWeights, as_weights, contraction_of
 
 if TYPE_CHECKING:
     from sciml.grid import Grid
 
-Number = TypeVar("Number", int, float)
-
 PROJECTION_WIDTH = 128  # of the two-layer map from the last hidden field to the output, as in the paper
-DENOMINATOR = 10**6  # of padding fractions: 0.1 is one tenth, not the nearest binary number
 
 
 @describable
@@ -39,9 +34,10 @@ class FNO(nn.Module):
         Axes of the grid; any rank from 1.
     in_channels, out_channels : int
         Channels of the input and of the output field, coordinates not counted.
-    modes : int or one int per axis
+    modes : int, one int per axis, or SpectralWeights
         m keeps the frequencies -m..m-1, on the last axis 0..m-1, of the period of the (padded) domain.
-        Libraries that count all kept frequencies call this 2m.
+        Libraries that count all kept frequencies call this 2m. Each kept frequency has a full matrix, unless
+        `sciml.operators.spectral_weights` says otherwise, as in ``modes=BlockDiagonalWeights(12, groups=4)``.
     width : int
         Channels of the hidden fields.
     depth : int
@@ -81,6 +77,7 @@ class FNO(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> from sciml.grid import Grid
     >>> model = FNO(rank=2, in_channels=1, out_channels=1, modes=12, width=32)
     >>> sum(p.numel() for p in model.parameters())
@@ -101,33 +98,24 @@ class FNO(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        modes: int | Sequence[int] = 16,
+        modes: int | Sequence[int] | SpectralWeights = 16,
         width: int = 32,
         depth: int = 4,
         coordinates: bool = True,
         padding: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__()
-        counts = (rank, in_channels, out_channels, width, depth)
-        for name, count in zip(
-            ("rank", "in_channels", "out_channels", "width", "depth"), counts, strict=True
-        ):
-            if count < 1:
-                raise ConfigError(f"FNO: {name} must be at least 1, got {count}.")
+        who, weights = type(self).__name__, as_weights(modes)
+        counts = {"rank": rank, "in_channels": in_channels, "out_channels": out_channels}
+        check_counts(who, {**counts, "width": width, "depth": depth})
         self.rank, self.in_channels, self.out_channels = rank, in_channels, out_channels
-        self.modes: tuple[int, ...] = _per_axis("modes", modes, rank)
-        self.padding: tuple[float, ...] = _per_axis("padding", padding, rank)
-        if not all(isinstance(m, int) and m >= 1 for m in self.modes):
-            raise ConfigError(f"FNO: modes must be whole and at least 1 on every axis, got {self.modes}.")
-        if any(not 0.0 <= fraction <= 1.0 for fraction in self.padding):
-            raise ConfigError(f"FNO: padding is a fraction of the domain, 0 to 1, got {self.padding}.")
-        self._ratios = tuple(
-            Fraction(fraction).limit_denominator(DENOMINATOR).as_integer_ratio() for fraction in self.padding
-        )
+        self.modes = modes_per_axis(who, weights.modes, rank)
+        self.box = Box(who, rank, in_channels, coordinates=coordinates, padding=padding)
+        self.padding = self.box.padding
         self.coordinates = coordinates
         self.requires: tuple[str, ...] = ("coordinates",) if coordinates else ()
         self.lifting = Pointwise(in_channels + (rank if coordinates else 0), width)
-        self.layers = nn.ModuleList(_FourierLayer(width, self.modes) for _ in range(depth))
+        self.layers = nn.ModuleList(_FourierLayer(width, self.modes, weights) for _ in range(depth))
         self.projection = nn.Sequential(
             Pointwise(width, PROJECTION_WIDTH), nn.GELU(), Pointwise(PROJECTION_WIDTH, out_channels)
         )
@@ -151,32 +139,18 @@ class FNO(nn.Module):
         ShapeError
             If a shape does not fit, or coordinates are needed and missing.
         """
-        space = self._check_input(x)
-        if self.coordinates:
-            x = torch.cat((x, self._check_coordinates(x, coordinates)), dim=1)
-        v = self.lifting(x)
-        # torch.nn.functional.pad counts from the last axis; zeros follow the upper end.
-        cells = self.padding_cells(space)
-        if any(cells):
-            v = nn.functional.pad(v, [size for count in reversed(cells) for size in (0, count)])
+        space = x.shape[2:]
+        v = self.box.extend(self.lifting(self.box.enter(x, coordinates)))
         for layer in self.layers[:-1]:
             v = nn.functional.gelu(layer(v))
         v = self.layers[-1](v)
-        for axis, (count, size) in enumerate(zip(cells, space, strict=True)):
-            if count:
-                v = v.narrow(2 + axis, 0, size)
+        v = self.box.restrict(v, space)
         projected: Tensor = self.projection(v)
         return projected
 
     def padding_cells(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """How many grid points of zeros the padding fractions are on a grid of this shape.
-
-        ``fraction * size`` rounded to the nearest whole number, ties to the even one, and at least 1.
-        """
-        return tuple(
-            _part(p, q, size) if fraction > 0.0 else 0
-            for fraction, (p, q), size in zip(self.padding, self._ratios, shape, strict=True)
-        )
+        """How many grid points of zeros the padding fractions are on a grid of this shape."""
+        return self.box.cells(shape)
 
     def check_grid(self, shape: Sequence[int]) -> None:
         """Refuse a training grid that cannot represent all modes.
@@ -204,16 +178,7 @@ class FNO(nn.Module):
           ...
         sciml.errors.ShapeError: FNO: modes=16 on axis 0 need at least 32 grid points, got 30. ...
         """
-        if len(shape) != self.rank:
-            raise ShapeError(f"FNO: the grid must have {self.rank} axes, got shape {tuple(shape)}.")
-        cells = self.padding_cells(shape)
-        for axis, (m, size, count) in enumerate(zip(self.modes, shape, cells, strict=True)):
-            if 2 * m > size + count:
-                padded = f" ({size} and {count} of padding)" if count else ""
-                raise ShapeError(
-                    f"FNO: modes={m} on axis {axis} need at least {2 * m} grid points, got {size + count}"
-                    f"{padded}. Use modes of at most {(size + count) // 2} there, or a finer grid."
-                )
+        self.box.check_modes(self.modes, shape)
 
     @staticmethod
     def suited(grid: Grid) -> dict[str, Any]:
@@ -238,54 +203,17 @@ class FNO(nn.Module):
         """A tiny instance that trains in seconds, for tests."""
         return FNO(rank, in_channels, out_channels, modes=3, width=12, depth=2)
 
-    def _check_input(self, x: Tensor) -> tuple[int, ...]:
-        if x.ndim != self.rank + 2 or x.shape[1] != self.in_channels:
-            last = x.ndim == self.rank + 2 and x.shape[-1] == self.in_channels
-            hint = " Channels come second; x.movedim(-1, 1) puts them there." if last else ""
-            raise ShapeError(
-                f"FNO: x must have shape (batch, {self.in_channels}, *grid) with {self.rank} grid axes, got "
-                f"{tuple(x.shape)}.{hint}"
-            )
-        return tuple(x.shape[2:])
-
-    def _check_coordinates(self, x: Tensor, coordinates: Tensor | None) -> Tensor:
-        expected = (x.shape[0], self.rank, *x.shape[2:])
-        if coordinates is None:
-            raise ShapeError(
-                f"FNO: coordinates of shape {expected} are missing. Pass Grid.unit_coordinates(), expanded "
-                "over the batch, or build the model with coordinates=False."
-            )
-        if tuple(coordinates.shape) != expected:
-            raise ShapeError(f"FNO: coordinates must have shape {expected}, got {tuple(coordinates.shape)}.")
-        return coordinates.to(x.dtype)
-
 
 class _FourierLayer(nn.Module):
     """``K v + W v + b`` before the activation."""
 
-    def __init__(self, width: int, modes: tuple[int, ...]) -> None:
+    def __init__(self, width: int, modes: tuple[int, ...], weights: SpectralWeights) -> None:
         super().__init__()
         self.modes = modes
         frequencies = (*(2 * m for m in modes[:-1]), modes[-1])
-        std = sqrt(1.0 / (2.0 * width))
-        self.spectral_weight = nn.Parameter(torch.randn(*frequencies, width, width, 2) * std)
+        self.spectral_weight = weights.make(frequencies, (width, width))
         self.pointwise = Pointwise(width, width)
 
     def forward(self, v: Tensor) -> Tensor:
         local: Tensor = self.pointwise(v)
-        return spectral_conv(v, self.spectral_weight, self.modes) + local
-
-
-def _part(p: int, q: int, size: int) -> int:
-    """``max(1, round(p / q * size))`` in whole numbers, so that a size may be symbolic in a trace."""
-    # Halves rounded up and rounded down: only for those the sum is odd, and the even number is wanted.
-    both = (2 * p * size + q) // (2 * q) + (2 * p * size + q - 1) // (2 * q)
-    found: int = torch.sym_max(1, both // 2 + both % 4 // 3)
-    return found
-
-
-def _per_axis(name: str, value: Number | Sequence[Number], rank: int) -> tuple[Number, ...]:
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * rank
-    if len(values) != rank:
-        raise ConfigError(f"FNO: {name} must be one number or one per axis ({rank}), got {values}.")
-    return values
+        return spectral_conv(v, contraction_of(self.spectral_weight), self.modes) + local
