@@ -99,8 +99,9 @@ class CP:
 
     def dense(self) -> Tensor:
         *axes, into, out = self.factors
-        rows = _multiply(_outer(axes).unsqueeze(-3), into)  # (*frequencies, c_in, rank, 2)
-        return _mode_product(rows, len(axes) + 1, out)
+        terms = _multiply(into.transpose(0, 1)[:, :, None], out.transpose(0, 1)[:, None])
+        dense = _mode_product(terms, 0, _outer(axes).flatten(0, -3))  # of (rank, c_in, c_out, 2)
+        return dense.unflatten(0, self.frequencies)
 
 
 @dataclass(frozen=True)
@@ -375,7 +376,14 @@ def _times_diagonal(modes: Tensor, diagonal: Tensor) -> Tensor:
 
 
 def _times_matrix(modes: Tensor, matrix: Tensor) -> Tensor:
-    """(..., 2, batch, c) times one complex matrix (c, r, 2) -> (..., 2, batch, r)."""
+    """(..., 2, batch, c) times one complex matrix (c, r, 2) -> (..., 2, batch, r).
+
+    One real product; the doubled side, (x, i x) before it or four sums after it, is the smaller one.
+    """
+    if matrix.shape[0] <= matrix.shape[1]:
+        real, imaginary = modes.unbind(-3)
+        turned = torch.stack((-imaginary, real), dim=-3)
+        return torch.cat((modes, turned), dim=-1) @ torch.cat(matrix.unbind(-1))
     product = (modes @ matrix.flatten(1)).unflatten(-1, (matrix.shape[1], 2))
     of_real, of_imaginary = product.unbind(-4)
     (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
@@ -384,8 +392,8 @@ def _times_matrix(modes: Tensor, matrix: Tensor) -> Tensor:
 
 def _mode_product(tensor: Tensor, mode: int, matrix: Tensor) -> Tensor:
     """Complex ``Σ_r matrix(n, r) tensor(..., r, ...)`` along one mode, pairs last in both."""
-    columns = tensor.reshape(prod(tensor.shape[:mode]), tensor.shape[mode], -1)  # (before, r, 2 · after)
-    real, imaginary = matrix.unbind(-1)
-    (rr, ri), (ir, ii) = ((part @ columns).unflatten(-1, (-1, 2)).unbind(-1) for part in (real, imaginary))
-    product = torch.stack((rr - ii, ri + ir), dim=-1)
-    return product.reshape(*tensor.shape[:mode], matrix.shape[0], *tensor.shape[mode + 1 :])
+    moved = tensor.movedim(mode, 0)
+    real, imaginary = moved.unbind(-1)
+    turned = torch.stack((-imaginary, real), dim=-1)  # i times it
+    product = torch.cat(matrix.unbind(-1), dim=1) @ torch.cat((moved, turned)).flatten(1)
+    return product.unflatten(1, moved.shape[1:]).movedim(0, mode)
