@@ -101,7 +101,7 @@ class CP:
         *axes, into, out = self.factors
         terms = _multiply(into.transpose(0, 1)[:, :, None], out.transpose(0, 1)[:, None])
         dense = _mode_product(terms, 0, _outer(axes).flatten(0, -3))  # of (rank, c_in, c_out, 2)
-        return dense.unflatten(0, self.frequencies)
+        return dense.reshape(*self.frequencies, *dense.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -396,4 +396,4 @@ def _mode_product(tensor: Tensor, mode: int, matrix: Tensor) -> Tensor:
     real, imaginary = moved.unbind(-1)
     turned = torch.stack((-imaginary, real), dim=-1)  # i times it
     product = torch.cat(matrix.unbind(-1), dim=1) @ torch.cat((moved, turned)).flatten(1)
-    return product.unflatten(1, moved.shape[1:]).movedim(0, mode)
+    return product.reshape(-1, *moved.shape[1:]).movedim(0, mode)
