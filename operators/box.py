@@ -176,7 +176,6 @@ def check_counts(who: str, counts: Mapping[str, int]) -> None:
 
 def _part(p: int, q: int, size: int) -> int:
     """``max(1, round(p / q * size))`` in whole numbers, so that a size may be symbolic in a trace."""
-    # Halves rounded up and rounded down: only for those the sum is odd, and the even number is wanted.
-    both = (2 * p * size + q) // (2 * q) + (2 * p * size + q - 1) // (2 * q)
-    found: int = torch.sym_max(1, both // 2 + both % 4 // 3)
+    odd = p * size // q % 2  # a half goes up to the even number from an odd one only
+    found: int = torch.sym_max(1, (2 * p * size + q - 1 + odd) // (2 * q))
     return found

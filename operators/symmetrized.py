@@ -77,7 +77,8 @@ class Symmetrized(nn.Module):
     with location "left", such as the Darcy files of neuraloperator) has no reflection, since flipping moves
     the boundary, and "permutations" is right there.
 
-    The images are computed one after another; in a compiled or exported graph, in one batch.
+    The images are computed one after another; in a compiled or exported graph
+    for evaluation, in one batch.
 
     Averaging lowers the error of any model for such a problem, or leaves it: the ``g⁻¹ M(g a)`` are |G|
     estimates of one function, and a norm is convex.  Source: group averaging, as in section 2 of Puny et al.,
@@ -172,7 +173,7 @@ class Symmetrized(nn.Module):
             return torch.cat([self._undo(g, part) for g, part in zip(picked, y.split(1), strict=True)])
         if self.training and self.in_training == "step":
             elements = (elements[int(torch.randint(len(elements), ()))],)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and not self.training:
             return self._averaged_at_once(x, elements, extras, mask if masked else None)
         total: Tensor | None = None
         for g in elements:
