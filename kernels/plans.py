@@ -93,35 +93,34 @@ class Plan:
 
     @cached_property
     def bundles(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
-        """Sets of lines, with their order, that are carried together: the same operators read that order."""
-        readers: dict[int, set[int]] = {r: set() for r in range(len(self.lines))}
+        """Sets of lines, with their order, that are carried together: the same parts read that order."""
+        readers: dict[int, set[Part]] = {r: set() for r in range(len(self.lines))}
         for order, parts in self.weights.items():
-            for (operator, _), weights in parts.items():
+            for part, weights in parts.items():
                 for r in weights if order else ():
                     if self.orders[r] == order:
-                        readers[r].add(operator)
-        found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+                        readers[r].add(part)
+        found: dict[tuple[int, frozenset[Part]], list[int]] = {}
         for r, order in enumerate(self.orders):
-            # First derivatives are one derivative along one line for every operator, whoever reads which.
-            found.setdefault((order, tuple(sorted(readers[r])) if order > 1 else ()), []).append(r)
+            # First derivatives are one derivative along one line for every operator, whatever reads which.
+            found.setdefault((order, frozenset(readers[r] if order > 1 else ())), []).append(r)
         return tuple((order, tuple(lines)) for (order, _), lines in found.items())
 
     @property
     def columns(self) -> int:
-        """Rows per point that an evaluation carries if all coefficients are constant.
+        """Rows per point that an evaluation carries.
 
-        One for u; ``R (K - 1) + 1`` for R lines of order K if one operator reads that order, ``R K`` if
-        several do; one for every operator that reads first derivatives along lines of order one.
+        One for u; ``R (K - 1) + 1`` for R lines of order K of which one weighted sum is asked, ``R K`` for
+        lines of which several are (for several operators or variable coefficients); one for every operator
+        that reads first derivatives along lines of order one.
         """
         total = 1
         for order, lines in self.bundles:
-            readers = {
-                o for (o, _), weights in self.weights[order].items() if any(r in weights for r in lines)
-            }
-            collapsed = order == 1 or len(readers) == 1
-            total += (
-                len(readers) if order == 1 else len(lines) * (order - 1) + (1 if collapsed else len(lines))
-            )
+            parts = [part for part, w in self.weights[order].items() if any(r in w for r in lines)]
+            if order == 1:
+                total += len({operator for operator, _ in parts})
+            else:
+                total += len(lines) * (order - 1) + (1 if len(parts) == 1 else len(lines))
         return total
 
     def tensors(
@@ -131,14 +130,21 @@ class Plan:
 
         The result is kept; it is not to be written to.
         """
+        if torch.compiler.is_compiling() or type(like) not in (Tensor, torch.nn.Parameter):
+            return self._build(order, lines, parts, like)  # a symbolic tensor must not be kept
         key = (order, lines, parts, like.dtype, like.device)
         if key not in self._tensors:
             with torch.inference_mode(False), torch.no_grad():
-                vectors = dense_lines([self.lines[r] for r in lines], self.dim)
-                table = self.weights[order]
-                weights = [[float(table[part].get(r, 0)) for r in lines] for part in parts]
-                self._tensors[key] = vectors.to(like), torch.tensor(weights, dtype=torch.float64).to(like)
+                self._tensors[key] = self._build(order, lines, parts, like)
         return self._tensors[key]
+
+    def _build(
+        self, order: int, lines: tuple[int, ...], parts: tuple[Part, ...], like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        vectors = dense_lines([self.lines[r] for r in lines], self.dim)
+        table = self.weights[order]
+        weights = [[float(table[part].get(r, 0)) for r in lines] for part in parts]
+        return vectors.to(like), torch.tensor(weights, dtype=torch.float64).to(like)
 
     def __str__(self) -> str:
         return "\n".join(f"{operator!r} = {self._sum(o)}" for o, operator in enumerate(self.operators))

@@ -214,6 +214,10 @@ def test_several_operators_share_their_lines() -> None:
     # u_xx and u_yy are read one by one, and their sum too: no sum to collapse.
     assert plan([x**2, y**2, x**2 + y**2], 2).columns == 1 + 2 + 2
     assert plan([x**2 - y**2, x**2 + y**2], 2).columns == 1 + 2 * 2
+    # A factor that varies from point to point multiplies the sum; two of them, two sums.
+    c, k = torch.ones(2), torch.ones(2)
+    assert (c * (x**2 + y**2) - k * t**2).plan(4).columns == 1 + 3 + 2
+    assert (c * x + k * y).plan(2).columns == 1 + 1
 
 
 def test_text() -> None:
