@@ -242,6 +242,7 @@ def squared_residual(residuals: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> squared_residual(torch.tensor([[1.0, 2.0], [3.0, -1.0]]))
     tensor([ 3., -2.])
     """

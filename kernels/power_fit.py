@@ -44,7 +44,7 @@ def fit_powers(form: Form, most: int) -> dict[Line, Number] | None:
     --------
     ``(x + y)³ + (y + z)³ + (x + z)³`` from its coefficients:
 
-    >>> from sciml.kernels.lines import monomials
+    >>> from sciml.kernels.lines import monomials, power
     >>> lines = [(1, 1, 0), (0, 1, 1), (1, 0, 1)]
     >>> form = {m: Fraction(sum(power(v, m) for v in lines)) for m in monomials(3, 3)}
     >>> len(fit_powers({m: c for m, c in form.items() if c}, 10))

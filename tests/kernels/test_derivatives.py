@@ -147,7 +147,13 @@ def along_curve(
 
 def test_published_jets_give_wrong_values() -> None:
     """On a polynomial u(x, y, t), differentiated along the curve itself."""
-    u = {(2, 0, 1): 0.7, (3, 1, 0): -0.4, (0, 1, 1): 1.3, (1, 2, 0): 0.9, (0, 0, 1): 2.0}
+    u: dict[tuple[int, ...], float] = {
+        (2, 0, 1): 0.7,
+        (3, 1, 0): -0.4,
+        (0, 1, 1): 1.3,
+        (1, 2, 0): 0.9,
+        (0, 0, 1): 2.0,
+    }
     x, y, t = point = [0.3, -0.8, 0.5]
     truth = {
         "xx": 1.4 * t - 2.4 * x * y,
@@ -160,11 +166,10 @@ def test_published_jets_give_wrong_values() -> None:
     }
     jet = along_curve(u, point, {3: 0, 4: 1, 7: 2})
     # Five digits of 2e5 are lost in the prefactors, ten remain.
-    close = {"rel": 1e-10}
-    assert jet[6] / 10 == pytest.approx(truth["xx"], **close)
-    assert jet[7] == pytest.approx(35 * truth["xy"] + truth["t"], **close)
-    assert jet[11] == pytest.approx(330 * truth["ty"] + 5775 * truth["xyy"], **close)
-    assert jet[13] == pytest.approx(200200 * truth["xxxy"] + 17160 * truth["xxt"], **close)
+    assert jet[6] / 10 == pytest.approx(truth["xx"], rel=1e-10)
+    assert jet[7] == pytest.approx(35 * truth["xy"] + truth["t"], rel=1e-10)
+    assert jet[11] == pytest.approx(330 * truth["ty"] + 5775 * truth["xyy"], rel=1e-10)
+    assert jet[13] == pytest.approx(200200 * truth["xxxy"] + 17160 * truth["xxt"], rel=1e-10)
     for published, name in (
         (jet[6], "xx"),
         (jet[7] / 35, "xy"),

@@ -11,7 +11,6 @@ from sciml.kernels.derivatives import Derivative, MultiIndex, d, laplace
 from sciml.kernels.differential import (
     biharmonic,
     differential_operator,
-    evaluate,
     laplacian,
     squared_residual,
     third,
@@ -25,6 +24,7 @@ from sciml.kernels.estimators import (
     Hutchinson,
     SparseDirections,
 )
+from sciml.kernels.evaluation import evaluate
 from sciml.kernels.forms import Form, LineForm, MatrixForm, SquaredLaplacian
 from sciml.kernels.jet import Jet
 from sciml.kernels.plans import plan
@@ -47,7 +47,7 @@ def nested(u: Callable[[Tensor], Tensor], x: Tensor, indices: list[MultiIndex]) 
     """∂^α u by reverse mode of reverse mode, each lower derivative once."""
     if not x.requires_grad:
         x = x.detach().requires_grad_()
-    known = {(): u(x).reshape(-1)}
+    known: dict[MultiIndex, Tensor] = {(): u(x).reshape(-1)}
 
     def of(index: MultiIndex) -> Tensor:
         for end in range(len(index)):

@@ -6,7 +6,6 @@ is a sample.
 """
 
 import itertools
-from collections.abc import Callable
 from math import sqrt
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sciml.kernels.cubature import sphere_lines
-from sciml.kernels.derivatives import Derivative, d, laplace
+from sciml.kernels.derivatives import Derivative, d
 from sciml.kernels.estimators import (
     CubatureLines,
     DenseDirections,
@@ -355,23 +354,6 @@ def test_all_summands_are_exact() -> None:
         assert float(apply(tensor, (every,), 1)) == pytest.approx(exact(form, tensor), rel=1e-12)
 
 
-def test_sets_without_replacement_have_no_repetition() -> None:
-    x = torch.zeros(2_000, 500, dtype=torch.float32)
-    for samples in (4, 40):  # drawn again, or by sorting
-        (group,) = SparseDirections(samples, per_point=True).directions(
-            LineForm(2), x, torch.Generator().manual_seed(0)
-        )
-        assert float(group.vectors.sum(0).max()) == 1.0
-    (shared,) = SparseDirections(400).directions(LineForm(2), x, torch.Generator().manual_seed(0))
-    assert float(shared.vectors.sum(0).max()) == 1.0
-
-
-def test_few_of_many_coordinates_take_little_memory() -> None:
-    x = torch.zeros(2, 100_000)
-    (group,) = SparseDirections(16).directions(LineForm(2), x, torch.Generator().manual_seed(0))
-    assert group.vectors.shape == (16, 100_000)
-
-
 @pytest.mark.parametrize("dim", [1, 2, 3, 5, 8])
 def test_cubature_lines(dim: int) -> None:
     x = torch.zeros(1, dim, dtype=torch.float64)
@@ -388,62 +370,3 @@ def test_cubature_lines(dim: int) -> None:
     torch.testing.assert_close(
         apply(h, CubatureLines(2).directions(LineForm(2), x, None), 1)[0], h.trace(), rtol=0.0, atol=1e-12
     )
-
-
-def test_first_derivatives_are_exact_in_every_estimator() -> None:
-    x = torch.zeros(1, 3, dtype=torch.float64)
-    (form,) = planned((d("x") - 2 * d("z")), 3)
-    for estimator in (SparseDirections(1), Hutchinson(1), DenseDirections(1), CubatureLines()):
-        assert not estimator.is_random(form, x)
-        (group,) = estimator.directions(form, x, None)
-        assert group.order == 1
-        assert (group.weights[:, None] * group.vectors).sum(0).tolist() == [1.0, 0.0, -2.0]
-
-
-def test_estimators_are_values() -> None:
-    assert Hutchinson(4, "gaussian") == Hutchinson(4, distribution="gaussian")
-    assert len({SparseDirections(4), SparseDirections(4), SparseDirections(4, replacement=True)}) == 2
-    assert repr(Exact()) == "Exact()"
-
-
-def test_a_seed_gives_the_same_directions_and_no_global_state_is_touched() -> None:
-    x = torch.zeros(1, 6)
-    state = torch.get_rng_state()
-    for estimator in (Hutchinson(3), SparseDirections(3), DenseDirections(3)):
-        first, second = (
-            estimator.directions(LineForm(2), x, torch.Generator().manual_seed(7))[0].vectors
-            for _ in range(2)
-        )
-        assert torch.equal(first, second)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-ERRORS: list[tuple[Callable[[], object], str]] = [
-    (lambda: Hutchinson(0), "at least one sample, got samples=0"),
-    (lambda: SparseDirections(-1), "at least one sample"),
-    (lambda: Hutchinson(4, "normal"), "one of rademacher, gaussian.*'normal'"),  # type: ignore[arg-type]
-    (lambda: Hutchinson(4), "pass generator="),
-    (lambda: SparseDirections(2), "pass generator="),
-    (lambda: DenseDirections(2), "pass generator="),
-]
-
-
-@pytest.mark.parametrize(("make", "message"), ERRORS)
-def test_errors(make: Callable[[], Estimator], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make().directions(LineForm(2), torch.zeros(1, 3), None)
-
-
-def test_operators_without_a_law() -> None:
-    x, generator = torch.zeros(1, 3), torch.Generator()
-    with pytest.raises(ValueError, match=r"order 3. DenseDirections has laws"):
-        Hutchinson(2).directions(LineForm(3), x, generator)
-    with pytest.raises(ValueError, match="at most 4, got order 5"):
-        DenseDirections(2).directions(LineForm(5), x, generator)
-    with pytest.raises(ValueError, match="only 3 orthogonal directions, got samples=4"):
-        Hutchinson(4, "orthogonal").directions(LineForm(2), x, generator)
-    with pytest.raises(ValueError, match="another operator of order 3"):
-        CubatureLines().directions(LineForm(3), x, None)
-    with pytest.raises(ValueError, match="at least that degree, got degree=2"):
-        CubatureLines(2).directions(SquaredLaplacian(), x, None)
-    assert laplace(3).plan(3).exact
