@@ -5,14 +5,13 @@ along each line v_r. What is known about the least number of lines (the real ran
 
 * order 1: one. Order 2: the rank of the symmetric matrix, by completing squares.
 * two variables: Sylvester's theorem. r lines suffice if and only if some binary form of degree r with r
-  distinct
-  real roots annihilates f, and then its roots are the lines.
+  distinct real roots annihilates f, and then its roots are the lines.
 * a form of fewer variables in disguise, ``(∂_x + ∂_y + ∂_z)³``, is brought to those variables first.
 * powers of the Laplacian: cubature formulas on the sphere.
 * otherwise orbits of lines under changes of sign: the lines ``(±a, ±b, ±c)``, weighted with a character of
-  the
-  group, contain only monomials of one parity. A few orbits are chosen by search, small and rational ones
-  first. For monomials up to order 4 this attains the real rank.
+  the group, contain only monomials of one parity. A few orbits are chosen by search, small and rational ones
+  first. For monomials up to order 4 this attains the real rank; for sums of terms, fewer lines in general
+  position are looked for (`sciml.kernels.power_fit`).
 """
 
 from __future__ import annotations
