@@ -9,9 +9,10 @@ Examples
 torch.Size([4, 3, 32])
 """
 
+from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
 from sciml.operators.symmetrized import Symmetrized
 from sciml.operators.tfno import TFNO
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO", "TFNO", "Symmetrized"]
+__all__ = ["FNO", "TFNO", "FFNO", "Symmetrized"]

@@ -72,17 +72,19 @@ def choose(what: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Cal
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """NAME=VALUE texts as a dictionary; values are Python literals.
+    """NAME=VALUE texts as a dictionary; values are Python literals, or one of `parts` made from literals.
 
     Raises
     ------
     ConfigError
-        If a text is not of this form, a value is no literal, or a name comes twice.
+        If a text is not of this form, a value is nothing of this kind, or a name comes twice.
 
     Examples
     --------
     >>> parse_settings(["width=64", "modes=(16, 8)", "coordinates=False"])
     {'width': 64, 'modes': (16, 8), 'coordinates': False}
+    >>> parse_settings(["modes=TuckerWeights(16, rank=0.05)"])
+    {'modes': TuckerWeights(modes=16, rank=0.05)}
     """
     found: dict[str, Any] = {}
     for pair in pairs:
@@ -93,13 +95,37 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
         if name in found:
             raise ConfigError(f"--set {name}=... is given twice.")
         try:
-            found[name] = ast.literal_eval(text.strip())
+            found[name] = _value(name, ast.parse(text.strip(), mode="eval").body)
+        except ConfigError:
+            raise
         except (ValueError, SyntaxError):
             raise ConfigError(
                 f"--set {name}: {text!r} is not a number, True, False, None, a quoted text or a tuple of "
                 f"these; text needs quotes that reach Python: --set '{name}=\"{text.strip()}\"'."
             ) from None
     return found
+
+
+def parts() -> dict[str, Callable[..., Any]]:
+    """What an operator may take instead of a number, by the name of the class."""
+    from sciml.operators import ffno, spectral_weights
+
+    weights = ("BlockDiagonalWeights", "CPWeights", "DenseWeights", "SeparableWeights", "TuckerWeights")
+    return {"Stack": ffno.Stack, **{name: getattr(spectral_weights, name) for name in weights}}
+
+
+def _value(name: str, node: ast.expr) -> Any:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return ast.literal_eval(node)
+    known, called = parts(), node.func.id
+    if called not in known:
+        listed = ", ".join(sorted(known))
+        raise ConfigError(f"--set {name}: there is no {called}; there is {listed}.{nearest(called, known)}")
+    named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    try:
+        return known[called](*(ast.literal_eval(argument) for argument in node.args), **named)
+    except TypeError as error:  # a setting that it does not have, a text where a number belongs
+        raise ConfigError(f"--set {name}: {called} does not accept this: {error}") from error
 
 
 def check_settings(
