@@ -34,7 +34,7 @@ from torch import Tensor
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 from sciml.norms import Per, Weights, check, mean, per_sample, ratio, root, scale_of, spread
-from sciml.spectra import band_means, binned, h1_square, power, radius, shells, spaced_edges
+from sciml.spectra import band_means, h1_square, mean_squares, shells, spaced_edges
 
 __all__ = [
     "relative_l2",
@@ -350,8 +350,7 @@ def fourier_rmse(
     error = prediction - target
     edges = (0.0, *bands, math.inf)
     if convention == "parseval":
-        squares, shape = power(error, keep)
-        values = root(binned(squares, keep, radius(shape), edges))
+        values = root(mean_squares(error, keep, edges))
         return values if per == "channel" else values.flatten(1, -2).mean(1)
     if convention != "pdebench":
         raise ConfigError(f"fourier_rmse: convention is 'parseval' or 'pdebench', got {convention!r}.")
@@ -375,9 +374,9 @@ def spectral_mse(
     in the same unit.
     """
     prediction, target, keep = check("spectral_mse", prediction, target, rank)
-    squares, shape = power(prediction - target, keep)
-    edges = edges or spaced_edges(shape)
-    values = binned(squares, keep, radius(shape, tuple(2 * math.pi / n for n in shape)), edges)
+    shape = tuple(target.shape[keep:])
+    spacings = tuple(2 * math.pi / n for n in shape)
+    values = mean_squares(prediction - target, keep, edges or spaced_edges(shape), spacings)
     return values if per == "channel" else values.flatten(1, -2).mean(1)
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from sciml.errors import ShapeError
 from sciml.grid import Grid
+from sciml.kernels import spectrum
 from sciml.metrics import pearson, relative_l2
 from sciml.norms import Weights
-from sciml.spectra import binned, power, radius
+from sciml.spectra import axes_of_space
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def energy_spectrum(values: Tensor, *, components: int | None = None) -> Tensor:
 
     Shell s holds the integer wave vectors with s - 1/2 <= \\|k\\| < s + 1/2, up to the corner of the box, so
     the shells sum to half the mean square (Parseval).  Of velocity components it is the kinetic energy of
-    each; `kinetic_spectrum` starts from vorticity.
+    each; `kinetic_spectrum` starts from vorticity.  Half of `sciml.kernels.spectrum.energy_spectrum`.
 
     Parameters
     ----------
@@ -126,8 +127,7 @@ def energy_spectrum(values: Tensor, *, components: int | None = None) -> Tensor:
     [0.0, 0.0, 0.0, 0.25, 0.0]
     """
     keep = values.ndim - 2 if components is None else components
-    squares, shape = power(values, keep)
-    return _shells(squares, keep, shape) / 2
+    return spectrum.energy_spectrum(values, axes=axes_of_space(values, keep)) / 2
 
 
 def kinetic_spectrum(vorticity: Tensor, grid: Grid) -> Tensor:
@@ -155,19 +155,13 @@ def kinetic_spectrum(vorticity: Tensor, grid: Grid) -> Tensor:
         raise ShapeError(
             f"kinetic_spectrum: vorticity {tuple(vorticity.shape)} does not lie on the grid {grid.shape}."
         )
-    keep = vorticity.ndim - 2
-    squares, shape = power(vorticity, keep)
-    size = torch.from_numpy(
-        radius(shape, tuple(2 * math.pi / (axis.upper - axis.lower) for axis in grid.axes))
-    )
-    size[0, 0] = math.inf  # the mean carries no energy
-    return _shells(squares / size.to(squares).square(), keep, shape) / 2
-
-
-def _shells(squares: Tensor, keep: int, shape: tuple[int, ...]) -> Tensor:
-    sizes = radius(shape)
-    last = math.floor(sizes.max() + 0.5)
-    return binned(squares, keep, sizes, (0.0, *(s + 0.5 for s in range(last + 1))))
+    squares = spectrum.mode_energies(vorticity, (-2, -1))
+    lengths = tuple((axis.upper - axis.lower) / (2 * math.pi) for axis in grid.axes)
+    size = spectrum.wavenumbers(grid.shape, lengths, device=squares.device)
+    size = torch.where(size > 0, size, math.inf).to(squares)  # the mean carries no energy
+    ones = (1.0, 1.0)
+    numbers = spectrum.wavenumbers(grid.shape, ones, device=squares.device)
+    return spectrum.binned(squares / size.square(), numbers, spectrum.shell_edges(grid.shape, ones)) / 2
 
 
 def _first(beyond: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
