@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sciml import metrics as metrics
     from sciml import plots as plots
+    from sciml.artefact import check_artefact
     from sciml.dataset import Dataset, open_dataset, write_dataset
     from sciml.description import build, describe
     from sciml.errors import CheckpointError, ConfigError, DataError, DivergedError, ShapeError
@@ -56,6 +57,7 @@ __all__ = [
     "EarlyStop",
     "Run",
     "Surrogate",
+    "check_artefact",
     "describe",
     "build",
     "metrics",
@@ -89,6 +91,7 @@ _DEFINED_IN = {
     "EarlyStop": "trainer",
     "Run": "run",
     "Surrogate": "surrogate",
+    "check_artefact": "artefact",
     "describe": "description",
     "build": "description",
     "metrics": "metrics",

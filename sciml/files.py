@@ -56,6 +56,14 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
+def replace_file_atomic(temporary: Path, final: Path) -> None:
+    """Give a finished file its final name, in place of an older one of that name."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    _rename(temporary, final)
+    _sync(final.parent)
+
+
 def dump_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text with exact floats: Python's shortest representation reads back to the same bits."""
     return json.dumps(value, indent=indent, ensure_ascii=False)

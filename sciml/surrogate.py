@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,20 +12,20 @@ from torch import Tensor, nn
 
 from sciml import admission, cards, stepping
 from sciml.calling import call, evaluating
-from sciml.errors import ConfigError, DataError, ShapeError
+from sciml.errors import ConfigError, ShapeError
 from sciml.evolution import Evolution, evolution_of
 from sciml.grid import Grid
-from sciml.labelled import Channel, check_same_domain, read, write
+from sciml.judging import judge
+from sciml.labelled import Channel, read, write
 from sciml.linear import linear_operator
-from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
 from sciml.normalization import Normalization
-from sciml.norms import zero_target
 from sciml.points import Method, checked_points, interpolate, interpolate_labelled
 from sciml.scores import Scores
 
 if TYPE_CHECKING:
     import xarray
 
+    from sciml.artefact import Artefact
     from sciml.dataset import Dataset
 
 __all__ = ["Channel", "Surrogate"]
@@ -303,40 +302,7 @@ class Surrogate:
         DataError
             If a field has other units.
         """
-        check_same_domain(f"Surrogate.evaluate: {dataset.path}", dataset.grid, self.grid)
-        for field in (*self.inputs, *self.outputs):
-            if field.name in dataset.fields and dataset.fields[field.name].units != field.units:
-                raise DataError(
-                    f"Surrogate.evaluate: {dataset.path} has {field.name!r} in "
-                    f"{dataset.fields[field.name].units!r}, but training used {field.units!r}."
-                )
-        metrics = (relative_l2, rmse, nrmse, vrmse, max_error)
-        scores = {metric.__name__: Scores() for metric in metrics}
-        zeros: list[int] = []
-        size = batch_size or self.batch_size
-        for start in range(0, len(dataset), size):
-            rows = list(range(start, min(start + size, len(dataset))))
-            prediction, y = self._judged(dataset, rows)
-            for metric in metrics:
-                scores[metric.__name__].add(metric(prediction, y, rank=self.grid.rank))
-            zeros += [start + int(i) for i in torch.nonzero(zero_target(y))]
-        if zeros:
-            warnings.warn(
-                f"Surrogate.evaluate: the target is 0 in {len(zeros)} of {len(dataset)} samples (first: "
-                f"{zeros[0]}); "
-                "their relative errors are absolute ones.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return scores
-
-    def _judged(self, dataset: Dataset, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Prediction and truth of these samples, float64; of all frames after the first window."""
-        if self.evolution is not None:
-            return stepping.judge(self, dataset, rows)
-        names = ([field.name for field in fields] for fields in (self.inputs, self.outputs))
-        x, y = (dataset.tensor(listed, rows, dtype=torch.float64) for listed in names)
-        return self.predict(x), y
+        return judge(self, dataset, batch_size or self.batch_size)
 
     # Handing on.
 
@@ -384,6 +350,38 @@ class Surrogate:
         )
         cards.verify(surrogate, parts.answers, Path(folder))
         return surrogate
+
+    def export(
+        self, path: Path | str, *, to: Literal["pt2", "onnx"] | None = None, dynamic: bool = True
+    ) -> Artefact:
+        """Write one file that runs without sciml; returns its path, description and measured differences.
+
+        It maps physical fields (batch, channel, *space), float32, to physical fields; a model that steps
+        through time makes one step.  The file describes itself: names, units, axes, ranges, smallest grid,
+        and an input with its answer.  docs/export.md shows how to run it from PyTorch, ONNX and C++.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.pt2`` (`torch.export`) or ``.onnx``; an older file is replaced.
+        to : "pt2" or "onnx", optional
+            The same once more.
+        dynamic : bool
+            Whether grids of other sizes may come; batches of any size may.
+
+        Raises
+        ------
+        ConfigError
+            If the model cannot be exported.
+        CheckpointError
+            If the file, read back, differs by more than 1e-5 of the largest value of a channel on one of
+            several grids; nothing is written then.
+        ModuleNotFoundError
+            If packages for ONNX are missing.
+        """
+        from sciml.export import export
+
+        return export(self, path, to=to, dynamic=dynamic)
 
     def linear_operator(self, shape: Sequence[int] | None = None) -> Any:
         """The linear part A of the map on flattened fields: a float64 `scipy.sparse.linalg.LinearOperator`.

@@ -147,6 +147,49 @@ def predict(
     return work(run, field, output, frames=frames, model=model, device=device, force=force, json=json)
 
 
+@app.command(
+    help_epilogue="Examples:\n\n"
+    "  sciml export runs/darcy-1a2b3c4d --to onnx\n"
+    "  sciml export runs/darcy-1a2b3c4d --output darcy.pt2\n"
+    "  sciml export --check darcy.onnx",
+)
+def export(
+    run: Path | None = None,
+    /,
+    *,
+    to: Annotated[Literal["pt2", "onnx"] | None, Parameter(show_default=False)] = None,
+    output: Annotated[Path | None, Parameter(show_default=False)] = None,
+    static: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    check: Annotated[Path | None, Parameter(show_default=False)] = None,
+    model: ModelOptions = ModelOptions(),  # noqa: B008
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Write a trained surrogate as one file that runs without sciml, and check it against the surrogate.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or of a saved surrogate.
+    to
+        pt2 for PyTorch (torch.export, AOTInductor), onnx for ONNX runtimes. The default is what --output ends
+        in, else pt2.
+    output
+        The file; by default NAME.pt2 or NAME.onnx in the current folder.
+    static
+        Only the grid of the training; otherwise grids of other sizes may come as well.
+    check
+        Check this exported file again, by the input and answer inside it.
+    force
+        Replace the file.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.export import export as work
+
+    return work(run, to=to, output=output, static=static, check=check, model=model, force=force, json=json)
+
+
 @data.command(
     help_epilogue="Example:\n\n  sciml data make darcy --samples 1300 --resolution 64 --output darcy.h5",
 )

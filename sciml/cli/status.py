@@ -110,7 +110,7 @@ EXTRAS = {
     "fem": ("skfem", "pyamg"),
     "sweep": ("optuna",),
     "track": ("tensorboard",),
-    "export": ("onnx", "onnxscript"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
     "peers": ("neuralop",),
     "test": ("pytest", "hypothesis", "ruff", "mypy", "netCDF4"),
 }
