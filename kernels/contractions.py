@@ -72,29 +72,55 @@ class Dense:
     def narrow(self, ranges: tuple[tuple[int, int], ...]) -> Dense:
         weight = self.weight
         for axis, (start, stop) in enumerate(ranges):
-            weight = weight.narrow(axis, start, stop - start)
+            if (start, stop) != (0, weight.shape[axis]):  # the gradient of a slice is a padded copy
+                weight = weight.narrow(axis, start, stop - start)
         return Dense(weight)
 
     def mix(self, modes: Tensor) -> Tensor:
-        rows = modes.flatten(0, -4)
-        weight = self.weight.flatten(0, -4)
         if torch.compiler.is_compiling():
-            return _product(rows, weight).reshape(*modes.shape[:-1], self.channels[1])
-        mixed: Tensor = _Mix.apply(rows, weight)  # type: ignore[no-untyped-call]
-        return mixed.reshape(*modes.shape[:-1], self.channels[1])
+            return mix(modes, self.weight)
+        mixed: Tensor = _Mix.apply(modes, self.weight)  # type: ignore[no-untyped-call]
+        return mixed
 
     def dense(self) -> Tensor:
         return self.weight
 
 
+def mix(modes: Tensor, weight: Tensor) -> Tensor:
+    """A matrix per frequency: (*K, 2, batch, c_in), (*K, c_in, c_out, 2) -> (*K, 2, batch, c_out).
+
+    Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose
+    four blocks are then added up. This reads the weight, the largest operand, once.
+    """
+    *frequencies, _, batch, _ = modes.shape
+    # Sizes in full: of an empty batch no size can be inferred.
+    rows, columns = modes.flatten(0, -4).flatten(1, 2), weight.flatten(0, -4).flatten(2)
+    product = torch.bmm(rows, columns)
+    of_real, of_imaginary = product.view(*frequencies, 2, batch, weight.shape[-2], 2).unbind(-4)
+    (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
+    return torch.stack((rr - ii, ri + ir), dim=-3)
+
+
+def mix_backward(modes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of `mix` to the modes and to the weight: products with the conjugate of the other one."""
+    # Each row of the gradient beside itself times -i: one product then gives both parts of either result.
+    real, imaginary = gradient.unbind(-3)
+    both = torch.stack((gradient, torch.stack((imaginary, -real), dim=-3)), dim=-1)
+    both = both.flatten(0, -5).flatten(1, 2).flatten(2)
+    rows, columns = modes.flatten(0, -4).flatten(1, 2), weight.flatten(0, -4).flatten(2)
+    of_modes = torch.bmm(both, columns.transpose(1, 2))
+    of_weight = torch.bmm(rows.transpose(1, 2), both)
+    return of_modes.reshape(modes.shape), of_weight.reshape(weight.shape)
+
+
 class _Mix(torch.autograd.Function):
-    """Complex (K, batch, c_in) times (K, c_in, c_out) in real pairs; keeps the factors and nothing else."""
+    """`mix`; keeps its factors and nothing else."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(modes: Tensor, weight: Tensor) -> Tensor:
-        return _product(modes, weight)
+        return mix(modes, weight)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -102,39 +128,14 @@ class _Mix(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        modes, weight = ctx.saved_tensors
-        count, _, batch, c_out = gradient.shape
-        # Columns (real, imaginary) of conj: one product each then gives both parts of both gradients.
-        real, imaginary = gradient.unbind(1)
-        both = torch.stack((gradient, torch.stack((imaginary, -real), dim=1)), dim=-1)
-        both = both.reshape(count, 2 * batch, 2 * c_out)
-        of_modes = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_modes = torch.bmm(both, weight.flatten(2).transpose(1, 2)).reshape(modes.shape)
-        if ctx.needs_input_grad[1]:
-            of_weight = torch.bmm(modes.flatten(1, 2).transpose(1, 2), both).reshape(weight.shape)
-        return of_modes, of_weight
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return mix_backward(*ctx.saved_tensors, gradient)
 
     @staticmethod
     def jvp(ctx: Any, modes_t: Tensor | None, weight_t: Tensor | None) -> Tensor:
         modes, weight = ctx.saved_tensors
-        parts = []
-        if modes_t is not None:
-            parts.append(_product(modes_t, weight))
-        if weight_t is not None:
-            parts.append(_product(modes, weight_t))
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
-
-
-def _product(modes: Tensor, weight: Tensor) -> Tensor:
-    """(K, 2, batch, c_in), (K, c_in, c_out, 2) -> (K, 2, batch, c_out).
-
-    Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose
-    four blocks are then added up. This reads the weight, the largest operand, once.
-    """
-    count, _, batch, _ = modes.shape
-    product = torch.bmm(modes.flatten(1, 2), weight.flatten(2)).view(count, 2, batch, weight.shape[2], 2)
-    of_real, of_imaginary = product.unbind(1)
-    (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
-    return torch.stack((rr - ii, ri + ir), dim=1)
+        if weight_t is None:
+            assert modes_t is not None  # else torch would not ask
+            return mix(modes_t, weight)
+        of_weight = mix(modes, weight_t)
+        return of_weight if modes_t is None else mix(modes_t, weight) + of_weight

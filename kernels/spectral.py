@@ -83,15 +83,15 @@ def spectral_conv(
     modes = tuple(modes)
     rank = len(modes) if axes is None else x.ndim - 2
     axes = tuple(range(rank) if axes is None else axes)
-    _check(x, contraction, modes, axes, rank)
+    check(x, contraction, modes, axes, rank)
     shape = tuple(x.shape[2:])
     out_shape = shape if out_shape is None else tuple(out_shape)
     _check_out_shape(shape, axes, out_shape)
     dtype = torch.float32
     for tensor in (x, *contraction.tensors):
         dtype = torch.promote_types(dtype, tensor.dtype)
-    with _without_autocast(x.device.type):
-        analysis, synthesis, kept = _plan(modes, axes, shape, out_shape)
+    with without_autocast(x.device.type):
+        analysis, synthesis, kept = plan(modes, axes, shape, out_shape)
         mixed = contraction.to(dtype).narrow(kept).mix(to_modes(x.to(dtype), analysis))
         return to_grid(mixed, synthesis).to(x.dtype)
 
@@ -119,7 +119,7 @@ def frequency_range(modes: int, size: int, out_size: int, *, half: bool) -> tupl
     return (0 if half else max(-modes, -(size // 2), -(out_size // 2))), last
 
 
-def _plan(
+def plan(
     modes: tuple[int, ...], axes: tuple[int, ...], shape: tuple[int, ...], out_shape: tuple[int, ...]
 ) -> tuple[Transform, Transform, tuple[tuple[int, int], ...]]:
     """Analysis on the grid of x, synthesis on that of the result, and the part of the weight they use."""
@@ -134,13 +134,13 @@ def _plan(
     return Transform(shape, axes, tuple(analysis)), Transform(out_shape, axes, tuple(synthesis)), tuple(kept)
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()  # keeps the region out of exported graphs
 
 
-def _check(x: Tensor, weight: Contraction, modes: tuple[int, ...], axes: tuple[int, ...], rank: int) -> None:
+def check(x: Tensor, weight: Contraction, modes: tuple[int, ...], axes: tuple[int, ...], rank: int) -> None:
     if not modes or any(m < 1 for m in modes):
         raise ValueError(
             f"spectral_conv: modes must name at least one axis, with at least 1 mode each, got {modes}."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sciml.kernels.fourier import Line
-from sciml.kernels.spectral import _without_autocast
+from sciml.kernels.spectral import without_autocast
 from sciml.kernels.transform import Transform, to_modes
 
 
@@ -97,7 +97,7 @@ def mode_energies(u: Tensor, axes: Sequence[int]) -> Tensor:
     lines = [Line(n, -(n // 2), (n - 1) // 2, half=False) for n in shape[:-1]]
     lines.append(Line(shape[-1], 0, shape[-1] // 2, half=True))
     transform = Transform(shape, tuple(range(len(shape))), tuple(lines))
-    with _without_autocast(u.device.type):
+    with without_autocast(u.device.type):
         wide = rows.to(torch.promote_types(u.dtype, torch.float32))
         # All frequencies are wanted: from 64 points on the FFT takes at most half the time of products.
         modes = to_modes(wide.reshape(-1, 1, *shape), transform, "fft")

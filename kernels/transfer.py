@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sciml.kernels.basis import Basis, Fourier
 from sciml.kernels.products import plain
-from sciml.kernels.spectral import _without_autocast
+from sciml.kernels.spectral import without_autocast
 
 # A product costs two operations per sample of the finer and point of the coarser grid. Measured on one x86
 # core with MKL, 10^6 numbers in float32 and float64: with 64 points on the coarser grid it is as fast as the
@@ -55,7 +55,7 @@ def carry(u: Tensor, axes: Sequence[int], transfers: Sequence[Transfer], basis: 
     """Apply one transfer along each of the axes (negative), in float32 at least."""
     wanted = [(a, t) for a, t in zip(axes, transfers, strict=True) if t.order > 0 or t.size != t.source]
     wanted.sort(key=lambda item: item[1].size / item[1].source)  # what makes the field smaller comes first
-    with _without_autocast(u.device.type):
+    with without_autocast(u.device.type):
         result = u.to(torch.promote_types(u.dtype, torch.float32))
         for axis, transfer in wanted:
             result = _along(result, axis, transfer, basis)

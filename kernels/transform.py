@@ -6,7 +6,6 @@ that whatever mixes channels is a plain product of matrices.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sciml.kernels.fourier import Line, full_matrix, half_matrix
+from sciml.kernels.products import plain, product
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Transform:
         return tuple(line.count for line in self.lines)
 
     @property
+    def tail(self) -> int:
+        """Points behind the last transformed axis."""
+        return prod(self.shape[self.axes[-1] + 1 :])
+
+    @property
     def others(self) -> tuple[int, ...]:
         """Sizes of the axes that are not transformed."""
         return tuple(size for axis, size in enumerate(self.shape) if axis not in self.axes)
@@ -51,14 +56,14 @@ def to_modes(x: Tensor, transform: Transform, backend: str | None = None) -> Ten
 
     `backend` is "products" or "fft"; by default `choose` decides.
     """
-    if _plain():
+    if plain():
         return _modes_by_products(x, transform)
     return _apply(x, transform, backend or choose(transform, x.device.type), True)
 
 
 def to_grid(modes: Tensor, transform: Transform, backend: str | None = None) -> Tensor:
     """(*frequencies, 2, batch * other axes, channel) -> (batch, channel, *grid), the transpose."""
-    if _plain():
+    if plain():
         return _grid_by_products(modes, transform)
     return _apply(modes, transform, backend or choose(transform, modes.device.type), False)
 
@@ -66,11 +71,6 @@ def to_grid(modes: Tensor, transform: Transform, backend: str | None = None) -> 
 def choose(transform: Transform, device: str) -> str:
     """The faster back-end for a transform."""
     return "products"
-
-
-def _plain() -> bool:
-    """Whether differentiable matrix products are wanted: in a trace, or as the reference of the tests."""
-    return torch.compiler.is_compiling() or os.environ.get("SCIML_KERNELS") == "reference"
 
 
 def _apply(x: Tensor, transform: Transform, backend: str, analysis: bool) -> Tensor:
@@ -116,56 +116,67 @@ class _Apply(torch.autograd.Function):
 
 
 def _modes_by_products(x: Tensor, transform: Transform) -> Tensor:
-    batch, channels, *sizes = x.shape
-    *full, half = transform.lines
-    last = transform.axes[-1]
-    tail = prod(sizes[last + 1 :])
+    half, tail = transform.lines[-1], transform.tail
     matrix = half_matrix(half, x).flatten(0, 1)
     if tail == 1:
-        modes = x.reshape(-1, half.size) @ matrix.T
+        rows = product(x.reshape(-1, half.size), matrix.T)
     else:
-        modes = matrix @ x.reshape(-1, half.size, tail)
-    # Now (batch, channel, *axes before, 2, K, tail). Each full axis is contracted from the left.
-    rest, sizes[last] = half.count * tail, half.count
+        rows = matrix @ x.reshape(-1, half.size, tail)
+    return modes_from_rows(rows, transform, x.shape[0], x.shape[1])
+
+
+def _grid_by_products(modes: Tensor, transform: Transform) -> Tensor:
+    half, tail = transform.lines[-1], transform.tail
+    matrix = half_matrix(half, modes).flatten(0, 1)
+    rows = rows_from_modes(modes, transform)
+    if tail == 1:
+        samples = product(rows.reshape(-1, 2 * half.count), matrix)
+    else:
+        samples = matrix.T @ rows.reshape(-1, 2 * half.count, tail)
+    channels = modes.shape[-1]
+    batch = modes.shape[-2] // prod(transform.others)
+    return samples.reshape(batch, channels, *transform.shape)
+
+
+def modes_from_rows(rows: Tensor, transform: Transform, batch: int, channels: int) -> Tensor:
+    """What remains of `to_modes` once the half axis is transformed: one product for each full axis.
+
+    `rows` are (batch, channel, *axes before the last transformed one, 2, K, *axes behind it), in any shape.
+    """
+    *full, half = transform.lines
+    last, sizes = transform.axes[-1], list(transform.shape)
+    rest, sizes[last] = half.count * transform.tail, half.count
     for axis, line in zip(reversed(transform.axes[:-1]), reversed(full), strict=True):
         between = prod(sizes[axis + 1 : last])
-        columns = modes.reshape(-1, line.size, between * 2 * rest)
-        products = full_matrix(line, x).flatten(0, 1) @ columns
-        pairs = products.reshape(-1, 2, line.highest + 1, between, 2, rest)
-        modes = _pair_to_frequencies(pairs, line)
+        columns = rows.reshape(-1, line.size, between * 2 * rest)
+        products = full_matrix(line, rows).flatten(0, 1) @ columns
+        rows = _pair_to_frequencies(products.reshape(-1, 2, line.highest + 1, between, 2, rest), line)
         sizes[axis] = line.count
-    modes = modes.reshape(batch, channels, *sizes[:last], 2, *sizes[last:])
+    modes = rows.reshape(batch, channels, *sizes[:last], 2, *sizes[last:])
     return modes.permute(_modes_first(len(sizes), transform.axes)).reshape(
         *transform.counts, 2, batch * prod(transform.others), channels
     )
 
 
-def _grid_by_products(modes: Tensor, transform: Transform) -> Tensor:
+def rows_from_modes(modes: Tensor, transform: Transform) -> Tensor:
+    """The transpose of `modes_from_rows`: what `to_grid` does before the product with the half axis."""
     *full, half = transform.lines
     axes, last, sizes = transform.axes, transform.axes[-1], list(transform.shape)
-    channels = modes.shape[-1]
-    others = transform.others
+    channels, others = modes.shape[-1], transform.others
     batch = modes.shape[-2] // prod(others)
-    tail = prod(sizes[last + 1 :])
     for axis, line in zip(axes, transform.lines, strict=True):
         sizes[axis] = line.count
     order = _modes_first(len(sizes), axes)
     back = [order.index(i) for i in range(len(order))]
-    samples = modes.reshape(*transform.counts, 2, batch, *others, channels).permute(back)
-    rest = half.count * tail
+    rows = modes.reshape(*transform.counts, 2, batch, *others, channels).permute(back)
+    rest = half.count * transform.tail
     for axis, line in zip(axes[:-1], full, strict=True):
         between = prod(sizes[axis + 1 : last])
-        pairs = _frequencies_to_pair(samples.reshape(-1, line.count, between, 2, rest), line)
-        samples = full_matrix(line, modes).flatten(0, 1).T @ pairs.reshape(
-            -1, 2 * (line.highest + 1), between * 2 * rest
-        )
+        pairs = _frequencies_to_pair(rows.reshape(-1, line.count, between, 2, rest), line)
+        columns = pairs.reshape(-1, 2 * (line.highest + 1), between * 2 * rest)
+        rows = full_matrix(line, modes).flatten(0, 1).T @ columns
         sizes[axis] = line.size
-    matrix = half_matrix(half, modes).flatten(0, 1)
-    if tail == 1:
-        samples = samples.reshape(-1, 2 * half.count) @ matrix
-    else:
-        samples = matrix.T @ samples.reshape(-1, 2 * half.count, tail)
-    return samples.reshape(batch, channels, *transform.shape)
+    return rows
 
 
 def _pair_to_frequencies(pairs: Tensor, line: Line) -> Tensor:

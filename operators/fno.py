@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from sciml.description import describable
-from sciml.kernels.spectral import spectral_conv
+from sciml.kernels.layer import spectral_layer
+from sciml.kernels.pointwise import pointwise_mlp
 from sciml.operators.box import Box, check_counts, modes_per_axis
 from sciml.operators.pointwise import Pointwise
 from sciml.operators.properties import Properties
@@ -141,12 +142,12 @@ class FNO(nn.Module):
         """
         space = x.shape[2:]
         v = self.box.extend(self.lifting(self.box.enter(x, coordinates)))
-        for layer in self.layers[:-1]:
-            v = nn.functional.gelu(layer(v))
-        v = self.layers[-1](v)
+        for number, layer in enumerate(self.layers):
+            v = layer(v, activation=number > 0)
         v = self.box.restrict(v, space)
-        projected: Tensor = self.projection(v)
-        return projected
+        first, _, second = self.projection
+        u = pointwise_mlp(v.flatten(2), first.weight, first.bias, second.weight, second.bias)
+        return u.reshape(v.shape[0], self.out_channels, *space)
 
     def padding_cells(self, shape: Sequence[int]) -> tuple[int, ...]:
         """How many grid points of zeros the padding fractions are on a grid of this shape."""
@@ -205,7 +206,7 @@ class FNO(nn.Module):
 
 
 class _FourierLayer(nn.Module):
-    """``K v + W v + b`` before the activation."""
+    """``K a + W a + b`` of a = v, or of a = GELU(v): the activation of the layer before."""
 
     def __init__(self, width: int, modes: tuple[int, ...], weights: SpectralWeights) -> None:
         super().__init__()
@@ -214,6 +215,6 @@ class _FourierLayer(nn.Module):
         self.spectral_weight = weights.make(frequencies, (width, width))
         self.pointwise = Pointwise(width, width)
 
-    def forward(self, v: Tensor) -> Tensor:
-        local: Tensor = self.pointwise(v)
-        return spectral_conv(v, contraction_of(self.spectral_weight), self.modes) + local
+    def forward(self, v: Tensor, *, activation: bool) -> Tensor:
+        weight, (skip, bias) = contraction_of(self.spectral_weight), self.pointwise.parameters()
+        return spectral_layer(v, weight, self.modes, skip, bias, activation=activation)
