@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.kernels.pointwise import pointwise_mlp
 from sciml.kernels.spectral import spectral_conv
 from sciml.operators.box import Box, check_counts, modes_per_axis
 from sciml.operators.fno import FNO
@@ -254,5 +255,6 @@ class _Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, *space) -> (batch, out_channels, *space)."""
-        y: Tensor = self.second(nn.functional.gelu(self.first(x)))
-        return y
+        first, second = self.first, self.second
+        y = pointwise_mlp(x.flatten(2), first.weight, first.bias, second.weight, second.bias)
+        return y.reshape(x.shape[0], len(second.bias), *x.shape[2:])
