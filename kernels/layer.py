@@ -178,7 +178,7 @@ class _Layer(torch.autograd.Function):
 
 
 class _Gradients(torch.autograd.Function):
-    """The backward pass by pieces; a function of its own so that vmap (batched gradients) finds another way."""
+    """The backward pass by pieces; a function of its own so that vmap, for batched gradients, has another."""
 
     @staticmethod
     def forward(
