@@ -129,7 +129,8 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return mix_backward(*ctx.saved_tensors, gradient)
+        modes, weight = ctx.saved_tensors
+        return mix_backward(modes, weight, gradient)
 
     @staticmethod
     def jvp(ctx: Any, modes_t: Tensor | None, weight_t: Tensor | None) -> Tensor:

@@ -97,7 +97,8 @@ class _PointwiseMLP(torch.autograd.Function):
         )
         before = w1 @ x + b1[:, None]
         inner = (w1 @ dx + dw1 @ x + db1[:, None]) * gelu_slope(before)
-        return w2 @ inner + dw2 @ gelu(before) + db2[:, None]
+        change: Tensor = w2 @ inner + dw2 @ gelu(before) + db2[:, None]
+        return change
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:

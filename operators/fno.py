@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from sciml.description import describable
 from sciml.kernels.layer import spectral_layer
-from sciml.kernels.pointwise import pointwise_mlp
 from sciml.operators.box import Box, check_counts, modes_per_axis
-from sciml.operators.pointwise import Pointwise
+from sciml.operators.pointwise import Pointwise, PointwiseMLP
 from sciml.operators.properties import Properties
 from sciml.operators.spectral_weights import SpectralWeights, as_weights, contraction_of
 
@@ -117,9 +116,7 @@ class FNO(nn.Module):
         self.requires: tuple[str, ...] = ("coordinates",) if coordinates else ()
         self.lifting = Pointwise(in_channels + (rank if coordinates else 0), width)
         self.layers = nn.ModuleList(_FourierLayer(width, self.modes, weights) for _ in range(depth))
-        self.projection = nn.Sequential(
-            Pointwise(width, PROJECTION_WIDTH), nn.GELU(), Pointwise(PROJECTION_WIDTH, out_channels)
-        )
+        self.projection = PointwiseMLP(width, PROJECTION_WIDTH, out_channels)
 
     def forward(self, x: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Apply the operator.
@@ -145,9 +142,8 @@ class FNO(nn.Module):
         for number, layer in enumerate(self.layers):
             v = layer(v, activation=number > 0)
         v = self.box.restrict(v, space)
-        first, _, second = self.projection
-        u = pointwise_mlp(v.flatten(2), first.weight, first.bias, second.weight, second.bias)
-        return u.reshape(v.shape[0], self.out_channels, *space)
+        u: Tensor = self.projection(v)
+        return u
 
     def padding_cells(self, shape: Sequence[int]) -> tuple[int, ...]:
         """How many grid points of zeros the padding fractions are on a grid of this shape."""

@@ -1,4 +1,4 @@
-"""The same affine map of the channels at every point of a grid."""
+"""The same map of the channels at every point of a grid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+
+from sciml.kernels.pointwise import pointwise_mlp
 
 
 class Pointwise(nn.Module):
@@ -38,3 +40,23 @@ class Pointwise(nn.Module):
         weight = self.weight.expand(x.shape[0], *self.weight.shape)
         y = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
         return y.reshape(x.shape[0], self.weight.shape[0], *x.shape[2:])
+
+
+class PointwiseMLP(nn.Module):
+    """``W2 GELU(W1 x(ξ) + b1) + b2`` at every point, by `sciml.kernels.pointwise.pointwise_mlp`.
+
+    Examples
+    --------
+    >>> PointwiseMLP(3, 32, 1)(torch.zeros(2, 3, 16, 16)).shape
+    torch.Size([2, 1, 16, 16])
+    """
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
+        super().__init__()
+        self.first, self.second = Pointwise(in_channels, hidden), Pointwise(hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, *space) -> (batch, out_channels, *space)."""
+        first, second = self.first, self.second
+        y = pointwise_mlp(x.flatten(2), first.weight, first.bias, second.weight, second.bias)
+        return y.reshape(x.shape[0], second.weight.shape[0], *x.shape[2:])

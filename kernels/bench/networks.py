@@ -34,8 +34,8 @@ class FNOByFFT(nn.Module):
         self.local = nn.ModuleList(
             self._affine(weights, f"layers.{i}.pointwise", size.rank) for i in range(DEPTH)
         )
-        self.first = self._affine(weights, "projection.0", size.rank)
-        self.second = self._affine(weights, "projection.2", size.rank)
+        self.first = self._affine(weights, "projection.first", size.rank)
+        self.second = self._affine(weights, "projection.second", size.rank)
 
     @staticmethod
     def _affine(weights: Weights, name: str, rank: int) -> nn.Module:
@@ -80,8 +80,8 @@ def draw_weights(size: Size) -> Weights:
     affine = {
         "lifting": (size.width, IN_CHANNELS + size.rank),
         **{f"layers.{i}.pointwise": (size.width, size.width) for i in range(DEPTH)},
-        "projection.0": (PROJECTION, size.width),
-        "projection.2": (OUT_CHANNELS, PROJECTION),
+        "projection.first": (PROJECTION, size.width),
+        "projection.second": (OUT_CHANNELS, PROJECTION),
     }
     for name, (rows, columns) in affine.items():
         bound = 1.0 / sqrt(columns)
@@ -162,7 +162,7 @@ def _for_peer(name: str, weights: Weights) -> Tensor:
     if head == "lifting":
         return weights[f"lifting.{rest[-1]}"]
     if head == "projection":
-        return weights[f"projection.{2 * int(rest[1])}.{rest[-1]}"]
+        return weights[f"projection.{('first', 'second')[int(rest[1])]}.{rest[-1]}"]
     layer = f"layers.{rest[1]}"
     if rest[0] == "fno_skips":
         return weights[f"{layer}.pointwise.weight"]

@@ -88,7 +88,7 @@ def test_a_linear_model_moves_between_resolutions_exactly() -> None:
         v = model.lifting(x)
         for layer in model.layers:
             v = layer(v, activation=False)
-        u: Tensor = model.projection[2](model.projection[0](v))
+        u: Tensor = model.projection.second(model.projection.first(v))
         return u
 
     def field(n: int, m: int) -> Tensor:
@@ -245,5 +245,5 @@ def test_equals_the_same_network_with_convolutions_and_fft() -> None:
     for i, layer in enumerate(model.layers):
         v = spectral(v, layer.get_parameter("spectral_weight")) + conv(layer.get_submodule("pointwise"), v)
         v = nn.functional.gelu(v) if i == 0 else v
-    expected = conv(model.projection[2], nn.functional.gelu(conv(model.projection[0], v)))
+    expected = conv(model.projection.second, nn.functional.gelu(conv(model.projection.first, v)))
     torch.testing.assert_close(model(x, where), expected, rtol=0, atol=1e-12)
