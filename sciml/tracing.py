@@ -7,7 +7,7 @@ import inspect
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +138,13 @@ def trace(surrogate: Surrogate, dynamic: bool) -> Traced:
 
 def _least_sizes(surrogate: Surrogate) -> tuple[int, ...]:
     """The coarsest grid that the model's ``check_grid`` accepts; without that, the grid of training."""
-    shape, check = surrogate.grid.shape, getattr(surrogate.model, "check_grid", None)
-    if check is None:
+    shape, model = surrogate.grid.shape, surrogate.model
+    if not all(hasattr(module, "check_grid") for module in (model, getattr(model, "model", model))):
         return shape
+    check: Callable[[Sequence[int]], None] = model.check_grid  # type: ignore[assignment]
     check(shape)
 
-    def accepted(sizes: list[int]) -> bool:
+    def accepted(sizes: Sequence[int]) -> bool:
         try:
             check(tuple(sizes))
         except ValueError:

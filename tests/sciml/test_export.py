@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def fno(rank: int = 2, modes: Any = (3, 2), seed: int = 0, **settings: Any) -> F
 
 
 def padded() -> Surrogate:
-    return surrogate(fno(padding=(0.25, 0.1)), Grid.box((12, 10), upper=(1.0, 2.0), units="m"))
+    return surrogate(fno(padding=(0.25, 0.0)), Grid.box((12, 10), upper=(1.0, 2.0), units="m"))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_file_was_checked_on_three_grids(files: dict[str, Artefact], suffix: s
     assert [(check.batch, check.grid) for check in made.checks] == [
         (1, (12, 10)),
         (3, (13, 13)),
-        (1, (5, 3)),  # 5 + 1 cells for 2 * 3 modes, 3 + 1 for 2 * 2
+        (1, (5, 4)),  # 5 + 1 cells for 2 * 3 modes
     ]
     assert all(check.difference < 1e-6 for check in made.checks)
 
@@ -226,11 +227,11 @@ def test_periodic_grids_without_coordinates() -> None:
 
 
 def test_exchanged_axes_stay_equal() -> None:
-    """Both images, in one batch of the graph."""
-    original = surrogate(Symmetrized(fno(2, 2), group="permutations"), Grid.box((8, 8)))
+    """All eight images of the square, in one batch of the graph."""
+    original = surrogate(Symmetrized(nn.Conv2d(2, 1, 3, padding=1), group="full"), Grid.box((8, 8)))
     traced = trace(original, dynamic=True)
-    assert [(size.least, size.like) for size in traced.sizes] == [(4, None), (4, 0)]
-    agrees(traced, original, [(8, 8), (4, 4), (11, 11)])
+    assert [(size.least, size.like) for size in traced.sizes] == [(8, None), (8, 0)]
+    agrees(traced, original, [(8, 8), (11, 11)])
 
 
 def test_a_window_of_frames_goes_in_and_a_bundle_comes_out(tmp_path: Path) -> None:
@@ -266,7 +267,8 @@ def test_other_models_as_files(tmp_path: Path, suffix: str) -> None:
     reflected = Symmetrized(fno(coordinates=False), group="reflections", periodic_nodes=True)
     torus = Grid.box((12, 10), location="node", periodic=True)
     cases = [
-        surrogate(fno(padding=0.2), left),
+        surrogate(fno(padding=(0.25, 0.1)), left),
+        surrogate(fno(padding=0.01), left),
         surrogate(fno(3, (3, 2, 2), padding=(0.0, 0.25, 0.0)), cube),
         surrogate(Symmetrized(fno(2, 2, padding=0.25), group="full"), Grid.box((8, 8))),
         surrogate(reflected, torus),
@@ -293,6 +295,14 @@ def test_unit_points_are_those_of_the_grid(axis: Axis, size: int) -> None:
     expected = Grid((axis.with_size(size),)).unit_coordinates()[0]
     # float64, and numbers up to 2 that the grid subtracts.
     np.testing.assert_allclose(unit_points(axis, size).numpy(), expected, rtol=0, atol=1e-15)
+
+
+def test_padding_in_whole_numbers_rounds_as_python_does() -> None:
+    """What a graph computes for symbolic sizes; halves go to the even number."""
+    for p, q in ((1, 4), (1, 8), (1, 2), (3, 4), (1, 5), (1, 3), (1, 1), (1, 64)):
+        model = FNO(1, 1, 1, modes=1, width=1, depth=1, padding=p / q)
+        for size in range(1, 300):
+            assert model.padding_cells((size,)) == (max(1, round(Fraction(p * size, q))),)
 
 
 # Refusals.
