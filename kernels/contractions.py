@@ -8,6 +8,7 @@ building it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -92,24 +93,25 @@ def mix(modes: Tensor, weight: Tensor) -> Tensor:
     Real and imaginary parts of the batch are rows, those of the weight columns of one real product, whose
     four blocks are then added up. This reads the weight, the largest operand, once.
     """
-    *frequencies, _, batch, _ = modes.shape
-    # Sizes in full: of an empty batch no size can be inferred.
-    rows, columns = modes.flatten(0, -4).flatten(1, 2), weight.flatten(0, -4).flatten(2)
+    *frequencies, _, batch, c_in = modes.shape
+    count, c_out = prod(frequencies), weight.shape[-2]
+    rows, columns = modes.reshape(count, 2 * batch, c_in), weight.reshape(count, c_in, 2 * c_out)
     product = torch.bmm(rows, columns)
-    of_real, of_imaginary = product.view(*frequencies, 2, batch, weight.shape[-2], 2).unbind(-4)
+    of_real, of_imaginary = product.view(*frequencies, 2, batch, c_out, 2).unbind(-4)
     (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
     return torch.stack((rr - ii, ri + ir), dim=-3)
 
 
 def mix_backward(modes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of `mix` to the modes and to the weight: products with the conjugate of the other one."""
+    *frequencies, _, batch, c_in = modes.shape
+    count, c_out = prod(frequencies), weight.shape[-2]  # in full: of an empty batch no size can be inferred
     # Each row of the gradient beside itself times -i: one product then gives both parts of either result.
     real, imaginary = gradient.unbind(-3)
     both = torch.stack((gradient, torch.stack((imaginary, -real), dim=-3)), dim=-1)
-    both = both.flatten(0, -5).flatten(1, 2).flatten(2)
-    rows, columns = modes.flatten(0, -4).flatten(1, 2), weight.flatten(0, -4).flatten(2)
-    of_modes = torch.bmm(both, columns.transpose(1, 2))
-    of_weight = torch.bmm(rows.transpose(1, 2), both)
+    both = both.reshape(count, 2 * batch, 2 * c_out)
+    of_modes = torch.bmm(both, weight.reshape(count, c_in, 2 * c_out).transpose(1, 2))
+    of_weight = torch.bmm(modes.reshape(count, 2 * batch, c_in).transpose(1, 2), both)
     return of_modes.reshape(modes.shape), of_weight.reshape(weight.shape)
 
 

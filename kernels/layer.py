@@ -147,7 +147,7 @@ class _Layer(torch.autograd.Function):
         if outer is None or of_modes is not None or torch.is_grad_enabled():
             found = _gradients(x, weight, skip, modes, outer, of_modes, *ctx.settings)
         else:
-            found = _Gradients.apply(outer, x, weight, skip, modes, *ctx.settings)  # type: ignore[no-untyped-call]
+            found = _gradients_by_pieces(x, weight, skip, modes, outer, *ctx.settings)
         return *found, None, None, None
 
     @staticmethod
@@ -177,59 +177,38 @@ class _Layer(torch.autograd.Function):
         return torch.vmap(whole, in_dims[:4])(*tensors), (0, 0)
 
 
-class _Gradients(torch.autograd.Function):
-    """The backward pass by pieces; a function of its own so that vmap, for batched gradients, has another."""
-
-    @staticmethod
-    def forward(
-        outer: Tensor,
-        x: Tensor,
-        weight: Tensor,
-        skip: Tensor,
-        modes: Tensor,
-        analysis: Transform,
-        synthesis: Transform,
-        activation: bool,
-    ) -> tuple[Tensor, ...]:
-        batch, c_in, c_out, points = x.shape[0], x.shape[1], skip.shape[0], prod(analysis.shape)
-        half = analysis.lines[-1]
-        into, out_of = (half_matrix(t.lines[-1], x).flatten(0, 1) for t in (analysis, synthesis))
-        fields, outer = x.reshape(batch, c_in, points), outer.reshape(batch, c_out, points)
-        pieces = _pieces(batch, max(c_in, c_out) * points)
-        rows = x.new_empty(batch, c_out * points // half.size, 2 * half.count)
-        of_skip, of_bias = torch.zeros_like(skip), skip.new_zeros(c_out)
-        for piece in pieces:
-            g = _channels_first(outer[piece], False)
-            rows[piece] = product(outer[piece].view(-1, half.size), out_of.T).view(rows[piece].shape)
-            of_skip += product(g, _channels_first(fields[piece], activation).T)
-            of_bias += g.sum(1)
-        of_modes, of_weight = mix_backward(modes, weight, modes_from_rows(rows, synthesis, batch, c_out))
-        rows = rows_from_modes(of_modes, analysis).reshape(batch, -1, 2 * half.count)
-        of_x = torch.empty_like(fields)
-        for piece in pieces:
-            local = product(skip.T, _channels_first(outer[piece], False))
-            spectral = product(rows[piece].flatten(0, 1), into).view(-1, c_in, points)
-            if activation:
-                spectral += local.view(c_in, -1, points).transpose(0, 1)
-                torch.ops.aten.gelu_backward.grad_input(spectral, fields[piece], grad_input=of_x[piece])
-            else:
-                torch.add(local.view(c_in, -1, points).transpose(0, 1), spectral, out=of_x[piece])
-        return of_x.view(x.shape), of_weight, of_skip, of_bias
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
-        *tensors, analysis, synthesis, activation = inputs
-
-        def whole(
-            outer: Tensor, x: Tensor, weight: Tensor, skip: Tensor, modes: Tensor
-        ) -> tuple[Tensor | None, ...]:
-            return _gradients(x, weight, skip, modes, outer, None, analysis, synthesis, activation)
-
-        return torch.vmap(whole, in_dims[:5])(*tensors), (0, 0, 0, 0)
+def _gradients_by_pieces(
+    x: Tensor,
+    weight: Tensor,
+    skip: Tensor,
+    modes: Tensor,
+    outer: Tensor,
+    analysis: Transform,
+    synthesis: Transform,
+    activation: bool,
+) -> tuple[Tensor, ...]:
+    """What is written to is made of `outer`, which vmap may have batched, and never by ``out=``."""
+    batch, c_in, c_out, points = x.shape[0], x.shape[1], skip.shape[0], prod(analysis.shape)
+    half = analysis.lines[-1]
+    into, out_of = (half_matrix(t.lines[-1], x).flatten(0, 1) for t in (analysis, synthesis))
+    fields, outer = x.reshape(batch, c_in, points), outer.reshape(batch, c_out, points)
+    pieces = _pieces(batch, max(c_in, c_out) * points)
+    rows = outer.new_empty(batch, c_out * points // half.size, 2 * half.count)
+    of_skip, of_bias = outer.new_zeros(skip.shape), outer.new_zeros(c_out)
+    for piece in pieces:
+        g = _channels_first(outer[piece], False)
+        rows[piece] = product(outer[piece].reshape(-1, half.size), out_of.T).reshape(rows[piece].shape)
+        of_skip += product(g, _channels_first(fields[piece], activation).T)
+        of_bias += g.sum(1)
+    of_modes, of_weight = mix_backward(modes, weight, modes_from_rows(rows, synthesis, batch, c_out))
+    rows = rows_from_modes(of_modes, analysis).reshape(batch, -1, 2 * half.count)
+    of_x = outer.new_empty(fields.shape)
+    for piece in pieces:
+        local = product(skip.T, _channels_first(outer[piece], False))
+        of_a = product(rows[piece].reshape(-1, 2 * half.count), into).reshape(-1, c_in, points)
+        of_a += local.reshape(c_in, -1, points).transpose(0, 1)
+        of_x[piece] = torch.ops.aten.gelu_backward(of_a, fields[piece]) if activation else of_a
+    return of_x.reshape(x.shape), of_weight, of_skip, of_bias
 
 
 def _gradients(
@@ -271,7 +250,7 @@ def _channels_first(field: Tensor, activation: bool) -> Tensor:
         return field[0]
     result = field.new_empty(channels, samples, points)
     result.transpose(0, 1).copy_(field)
-    return result.view(channels, -1)
+    return result.reshape(channels, samples * points)
 
 
 def _constant(transform: Transform) -> tuple[int, ...]:
