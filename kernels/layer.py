@@ -13,7 +13,7 @@ from torch.nn.functional import gelu
 from sciml.kernels.contractions import Contraction, Dense, mix, mix_backward
 from sciml.kernels.fourier import half_matrix
 from sciml.kernels.pointwise import gelu_slope
-from sciml.kernels.products import plain, product
+from sciml.kernels.products import plain, precision, product
 from sciml.kernels.spectral import check, plan, spectral_conv
 from sciml.kernels.transform import Transform, choose, modes_from_rows, rows_from_modes, to_grid, to_modes
 
@@ -66,6 +66,14 @@ def spectral_layer(
     torch.Size([4, 5, 16, 16])
     """
     modes = tuple(modes)
+    if x.is_cuda and isinstance(weight, Tensor):
+        from sciml.kernels import triton
+
+        if triton.usable(x, weight):
+            first = "gelu_first" if activation else None
+            return triton.spectral_layer(
+                x, weight, modes, skip, bias, activation=first, precision=precision()
+            )
     if plain() or not isinstance(weight, Tensor) or not _by_pieces(x, weight, skip, bias):
         return _whole(x, weight, modes, skip, bias, activation)
     axes = tuple(range(len(modes)))

@@ -24,6 +24,11 @@ def plain() -> bool:
     return torch.compiler.is_compiling() or os.environ.get("SCIML_KERNELS") == "reference"
 
 
+def precision() -> str:
+    """How Triton kernels multiply, by ``torch.set_float32_matmul_precision``: "highest" is its default."""
+    return {"highest": "tf32x3", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b`` for (m, k) and (k, n).
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sciml.kernels.contractions import Contraction, Dense
 from sciml.kernels.fourier import Line
+from sciml.kernels.products import precision
 from sciml.kernels.transform import Transform, to_grid, to_modes
 
 
@@ -87,6 +88,11 @@ def spectral_conv(
     shape = tuple(x.shape[2:])
     out_shape = shape if out_shape is None else tuple(out_shape)
     _check_out_shape(shape, axes, out_shape)
+    if x.is_cuda and isinstance(weight, Tensor) and axes == tuple(range(x.ndim - 2)):
+        from sciml.kernels import triton
+
+        if triton.usable(x, weight):
+            return triton.spectral_layer(x, weight, modes, precision=precision(), out_shape=out_shape)
     dtype = torch.float32
     for tensor in (x, *contraction.tensors):
         dtype = torch.promote_types(dtype, tensor.dtype)
