@@ -36,12 +36,30 @@ def load_input(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def store_pair(
-    target: tl.tensor, step: tl.tensor, real: tl.tensor, imaginary: tl.tensor, kept: tl.tensor
+def store_frequencies(
+    base: tl.tensor,
+    k: tl.tensor,
+    m: tl.tensor,
+    cosines: tl.tensor,
+    sines: tl.tensor,
+    count: tl.tensor,
+    first: tl.tensor,
+    last: tl.tensor,
+    step_mode: tl.tensor,
+    step_pair: tl.tensor,
 ) -> None:
-    """Real and imaginary parts at places `step` apart."""
-    tl.store(target, real, mask=kept)
-    tl.store(target + tl.cast(step, tl.int64), imaginary, mask=kept)
+    """``X(±k) = c ∓ i s`` where it is one of the modes; c and s end in (real, imaginary) parts."""
+    c_real, c_imaginary = tl.split(cosines)
+    s_real, s_imaginary = tl.split(sines)
+    step_pair = tl.cast(step_pair, tl.int64)
+    plus = base + ((k - first) * count + m).to(tl.int64) * step_mode
+    kept = (k <= last) & (m < count)
+    tl.store(plus, c_real + s_imaginary, mask=kept)
+    tl.store(plus + step_pair, c_imaginary - s_real, mask=kept)
+    minus = base + ((-k - first) * count + m).to(tl.int64) * step_mode
+    kept = (k > 0) & (k <= -first) & (m < count)
+    tl.store(minus, c_real - s_imaginary, mask=kept)
+    tl.store(minus + step_pair, c_imaginary + s_real, mask=kept)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -168,26 +186,13 @@ def analyze_planes(
                 top_c += tl.sum(line * cosine[:, None], 0)
                 top_s += tl.sum(line * sine[:, None], 0)
             line = tl.zeros((ROWS, 2 * HALF), tl.float32)
-    # (cos or sin, frequency, real or imaginary, frequency): X(±k) = c ∓ i s.
-    parts = tl.permute(tl.reshape(sums, (2, FULL, 2, HALF)), (1, 3, 0, 2))
-    real, imaginary = tl.split(parts)
-    c_real, s_real = tl.split(real)
-    c_imaginary, s_imaginary = tl.split(imaginary)
+    # (cos or sin, frequency, real or imaginary, frequency) -> (two frequencies, real or imaginary)
+    parts = tl.permute(tl.reshape(sums, (2, FULL, 2, HALF)), (1, 3, 2, 0))
+    cosines, sines = tl.split(parts)
     base = modes + tl.program_id(1).to(tl.int64) * step_chunk + l.to(tl.int64) * step_lead + b
     k, m = tl.arange(0, FULL)[:, None], tl.arange(0, HALF)[None, :]
-    plus = base + ((k - first) * count + m).to(tl.int64) * step_mode
-    minus = base + ((-k - first) * count + m).to(tl.int64) * step_mode
-    kept = (k <= last) & (m < count)
-    store_pair(plus, step_pair, c_real + s_imaginary, c_imaginary - s_real, kept)
-    kept = (k > 0) & (k <= -first) & (m < count)
-    store_pair(minus, step_pair, c_real - s_imaginary, c_imaginary + s_real, kept)
+    store_frequencies(base, k, m, cosines, sines, count, first, last, step_mode, step_pair)
     if APART:
-        c_real, c_imaginary = tl.split(tl.trans(tl.reshape(top_c, (2, HALF))))
-        s_real, s_imaginary = tl.split(tl.trans(tl.reshape(top_s, (2, HALF))))
+        cosines, sines = tl.trans(tl.reshape(top_c, (2, HALF))), tl.trans(tl.reshape(top_s, (2, HALF)))
         k, m = tl.full((HALF,), FULL, tl.int32), tl.arange(0, HALF)
-        plus = base + ((k - first) * count + m).to(tl.int64) * step_mode
-        minus = base + ((-k - first) * count + m).to(tl.int64) * step_mode
-        kept = (k <= last) & (m < count)
-        store_pair(plus, step_pair, c_real + s_imaginary, c_imaginary - s_real, kept)
-        kept = (k <= -first) & (m < count)
-        store_pair(minus, step_pair, c_real - s_imaginary, c_imaginary + s_real, kept)
+        store_frequencies(base, k, m, cosines, sines, count, first, last, step_mode, step_pair)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,71 +26,122 @@ SHORTEST_CHUNK = 64
 SHORTEST_RUN = 4096
 
 
-def _tuned(kernel: Any, blocks: str, choices: list[tuple[int, ...]], small: tuple[int, ...], key: str) -> Any:
-    """The kernel with its choices: the numbers of `blocks`, then warps and stages of the software pipeline.
+class Tuned:
+    """A kernel with several choices of blocks, of which it keeps the one that was fastest.
 
-    The first run with new values of `key` measures them. The interpreter gets one choice of small blocks, so
-    that small grids consist of several.
+    Parameters
+    ----------
+    kernel
+        The compiled function.
+    blocks : names, separated by spaces
+        The arguments that are chosen.
+    choices
+        Their values, then warps and stages of the software pipeline. The interpreter takes `small` instead,
+        so that small grids consist of several blocks.
+    key : names
+        The arguments on which the best choice depends: with new values the next run measures again.
+    field : name
+        The tensor whose dtype varies; the choice depends on it, too.
     """
-    names = blocks.split()
-    configurations = [
-        triton.Config(
-            {**dict(zip(names, sizes, strict=True)), "enable_fp_fusion": True},
-            num_warps=warps,
-            num_stages=stages,
-        )
-        for *sizes, warps, stages in ([(*small, 4, 1)] if INTERPRETED else choices)
-    ]
-    return triton.autotune(configurations, key=key.split())(kernel)
+
+    def __init__(
+        self,
+        kernel: Any,
+        blocks: str,
+        choices: list[tuple[int, ...]],
+        small: tuple[int, ...],
+        key: str,
+        field: str,
+    ) -> None:
+        names = blocks.split()
+        self.kernel, self.key, self.field = kernel, key.split(), field
+        self.choices = [
+            # Products and sums in one rounding; asked for, since the default differs between releases.
+            triton.Config(
+                {**dict(zip(names, sizes, strict=True)), "enable_fp_fusion": True},
+                num_warps=warps,
+                num_stages=stages,
+            )
+            for *sizes, warps, stages in ([(*small, 4, 1)] if INTERPRETED else choices)
+        ]
+        self._tuner = triton.autotune(self.choices, key=self.key)(kernel)
+        self._best: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def run(self, grid: Callable[[dict[str, int]], tuple[int, ...]], **arguments: Any) -> None:
+        """Start one program for each place of the grid, which may depend on the blocks."""
+        key = (arguments[self.field].dtype, *[arguments[name] for name in self.key])
+        best = self._best.get(key)
+        if best is None:
+            self._tuner[grid](**arguments)
+            self._best[key] = self._tuner.best_config.all_kwargs()
+        else:  # the tuner's own look-up takes as long as the start of a kernel
+            self.kernel[grid(best)](**arguments, **best)
 
 
-ANALYZE_ROWS = _tuned(
+ANALYZE_ROWS = Tuned(
     analysis.analyze_rows,
     "ROWS COLS MODES",
     [(64, 64, 32, 4, 3), (128, 32, 64, 4, 3), (128, 32, 128, 8, 3)],
     (16, 16, 16),
     "n count INPUT PRECISION",
+    "x",
 )
-ANALYZE_PLANES = _tuned(
+ANALYZE_PLANES = Tuned(
     analysis.analyze_planes,
     "ROWS COLS",
     [(64, 32, 4, 3), (64, 32, 4, 5), (64, 32, 8, 4), (64, 64, 4, 3), (128, 32, 8, 3)],
     (16, 16),
     "n_rows n count highest INPUT PRECISION",
+    "x",
 )
-MIX = _tuned(mixing.mix, "IN OUT", [(32, 32, 4, 2), (64, 64, 8, 2)], (16, 8), "c_in c_out BATCH PRECISION")
-MIX_ADJOINT = _tuned(
-    mixing.mix_adjoint, "IN OUT", [(32, 32, 4, 2), (64, 32, 8, 2)], (16, 8), "c_in c_out BATCH PRECISION"
+MIX = Tuned(
+    mixing.mix, "IN OUT", [(32, 32, 4, 2), (64, 64, 8, 2)], (16, 8), "c_in c_out BATCH PRECISION", "weight"
 )
-MIX_GRADIENT = _tuned(
-    mixing.mix_gradient, "IN OUT", [(32, 32, 4, 2), (64, 32, 8, 2)], (16, 8), "c_in c_out BATCH PRECISION"
+MIX_ADJOINT = Tuned(
+    mixing.mix_adjoint,
+    "IN OUT",
+    [(32, 32, 4, 2), (64, 32, 8, 2)],
+    (16, 8),
+    "c_in c_out BATCH PRECISION",
+    "weight",
 )
-SYNTHESIZE_PLANES = _tuned(
+MIX_GRADIENT = Tuned(
+    mixing.mix_gradient,
+    "IN OUT",
+    [(32, 32, 4, 2), (64, 32, 8, 2)],
+    (16, 8),
+    "c_in c_out BATCH PRECISION",
+    "of_weight",
+)
+SYNTHESIZE_PLANES = Tuned(
     synthesis.synthesize_planes,
     "ROWS COLS",
     [(64, 64, 4, 2), (64, 32, 4, 3), (128, 64, 8, 2), (64, 64, 8, 2)],
     (16, 16),
     "n_rows n count highest LINES OUTPUT PRECISION",
+    "y",
 )
-SYNTHESIZE_ROWS = _tuned(
+SYNTHESIZE_ROWS = Tuned(
     synthesis.synthesize_rows,
     "CHANNELS COLS MODES IN",
     [(64, 64, 32, 32, 4, 3), (64, 128, 32, 32, 8, 3), (128, 64, 32, 32, 8, 3)],
     (16, 16, 16, 16),
     "n count c_in c_out SKIP FIRST OUTPUT PRECISION",
+    "y",
 )
-SKIP_GRADIENT = _tuned(
+SKIP_GRADIENT = Tuned(
     synthesis.skip_gradient,
     "POINTS CHANNELS IN",
     [(64, 64, 64, 4, 3), (32, 128, 128, 8, 3)],
     (16, 16, 16),
     "c_in c_out FIRST PRECISION",
+    "x",
 )
 
 
 def block(size: int, least: int = 8) -> int:
     """The power of two that holds `size`; products of matrices need some rows."""
-    return int(max(least, triton.next_power_of_2(size)))
+    return max(least, 1 << (size - 1).bit_length())
 
 
 def chunk(size: int, others: int, device: torch.device, shortest: int) -> int:

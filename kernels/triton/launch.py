@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from triton import cdiv
 
 from sciml.kernels.fourier import CACHED_MATRICES, Line, full_matrix, half_matrix
 from sciml.kernels.transform import Transform
@@ -95,14 +94,19 @@ def analyze(
     }
     if full is None:
         modes = x.new_empty(size, dtype=torch.float32)
-        blocks.ANALYZE_ROWS[lambda b: (cdiv(planes, b["ROWS"]) * cdiv(2 * half.count, b["MODES"]),)](
-            half=half_matrix(half, modes), modes=modes, rows=planes, **settings
+        blocks.ANALYZE_ROWS.run(
+            lambda b: (_parts(planes, b["ROWS"]) * _parts(2 * half.count, b["MODES"]),),
+            half=half_matrix(half, modes),
+            modes=modes,
+            rows=planes,
+            **settings,
         )
     else:
         chunk = blocks.chunk(full.size, planes, x.device, blocks.SHORTEST_CHUNK)
-        chunks = cdiv(full.size, chunk)
+        chunks = _parts(full.size, chunk)
         modes = x.new_empty(chunks, size, dtype=torch.float32)
-        blocks.ANALYZE_PLANES[planes, chunks](
+        blocks.ANALYZE_PLANES.run(
+            lambda _: (planes, chunks),
             half=half_matrix(half, modes),
             modes=modes,
             planes=planes,
@@ -164,9 +168,8 @@ def synthesize(
     else:
         lines = modes.reshape(half.count, 2, -1).permute(2, 1, 0).contiguous()
     matrix, x, first = (modes, modes, False) if skip is None else (skip.matrix, skip.x, skip.gelu)
-    blocks.SYNTHESIZE_ROWS[
-        lambda b: (batch * rows * cdiv(half.size, b["COLS"]) * cdiv(channels, b["CHANNELS"]),)
-    ](
+    blocks.SYNTHESIZE_ROWS.run(
+        lambda b: (batch * rows * _parts(half.size, b["COLS"]) * _parts(channels, b["CHANNELS"]),),
         lines=lines,
         half=half_matrix(half, modes),
         x=x,
@@ -211,9 +214,10 @@ def skip_gradient(gradient: Tensor, x: Tensor, precision: str, gelu: bool) -> Te
     batch, c_out, points = gradient.shape[0], gradient.shape[1], prod(gradient.shape[2:])
     c_in = x.shape[1]
     chunk = blocks.chunk(points, batch, x.device, blocks.SHORTEST_RUN)
-    chunks = cdiv(points, chunk)
+    chunks = _parts(points, chunk)
     partial = x.new_empty(batch * chunks, c_out, c_in, dtype=torch.float32)
-    blocks.SKIP_GRADIENT[lambda b: (batch * chunks * cdiv(c_in, b["IN"]) * cdiv(c_out, b["CHANNELS"]),)](
+    blocks.SKIP_GRADIENT.run(
+        lambda b: (batch * chunks * _parts(c_in, b["IN"]) * _parts(c_out, b["CHANNELS"]),),
         gradient=gradient,
         x=x,
         partial=partial,
@@ -232,7 +236,8 @@ def _planes(modes: Tensor, layout: Layout, channels: int, precision: str, settin
     half, full, planes = layout.half, layout.full, layout.channels * layout.points
     assert full is not None
     chunk = blocks.chunk(full.size, planes, modes.device, blocks.SHORTEST_CHUNK)
-    blocks.SYNTHESIZE_PLANES[planes, cdiv(full.size, chunk)](
+    blocks.SYNTHESIZE_PLANES.run(
+        lambda _: (planes, _parts(full.size, chunk)),
         modes=modes,
         half=half_matrix(half, modes),
         planes=planes,
@@ -278,11 +283,20 @@ def _mixing(
     rows = min(blocks.block(batch), LARGEST_BATCH)
 
     def grid(b: dict[str, int]) -> tuple[int]:
-        ins, outs = cdiv(c_in, b["IN"]), cdiv(c_out, b["OUT"])
-        tiles = {"IN": ins * cdiv(batch, rows), "OUT": outs * cdiv(batch, rows), "": ins * outs}[tiled]
+        ins, outs, tops = _parts(c_in, b["IN"]), _parts(c_out, b["OUT"]), _parts(batch, rows)
+        tiles = {"IN": ins * tops, "OUT": outs * tops, "": ins * outs}[tiled]
         return (prod(frequencies) * tiles,)
 
-    kernel[grid](*tensors, batch, c_in, c_out, BATCH=rows, PRECISION=_precision(precision))
+    names = kernel.kernel.arg_names[:3]
+    kernel.run(
+        grid,
+        **dict(zip(names, tensors, strict=True)),
+        batch=batch,
+        c_in=c_in,
+        c_out=c_out,
+        BATCH=rows,
+        PRECISION=_precision(precision),
+    )
 
 
 def _along(tensor: Tensor, axis: int, matrix: Tensor) -> Tensor:
@@ -304,6 +318,10 @@ def _complex_matrix(line: Line, device: torch.device) -> Tensor:
         cosine = cosine[frequencies.abs()]
         sine = sine[frequencies.abs()] * frequencies.sign()[:, None]
         return torch.cat((torch.cat((cosine, sine), dim=1), torch.cat((-sine, cosine), dim=1)))
+
+
+def _parts(size: int, part: int) -> int:
+    return -(-size // part)
 
 
 def _precision(precision: str) -> str:

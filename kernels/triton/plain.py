@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,13 +13,26 @@ from sciml.kernels import spectral
 from sciml.kernels.contractions import Dense
 from sciml.kernels.transform import Transform, to_grid, to_modes
 
+# Grids and numbers of modes in use at once.
+CACHED_PLANS = 64
+
 Kept = tuple[tuple[int, int], ...]
 Transforms = tuple[Transform, Transform, Kept]
 
 
 def plan(modes: Sequence[int], shape: Sequence[int], out_shape: Sequence[int]) -> Transforms:
     """Analysis on the grid of x, synthesis on that of the result, and the part of the weight they use."""
-    return spectral.plan(tuple(modes), tuple(range(len(modes))), tuple(shape), tuple(out_shape))
+    sizes = tuple(modes), tuple(shape), tuple(out_shape)
+    if all(type(n) is int for group in sizes for n in group):
+        return _plan_once(*sizes)
+    return _plan(*sizes)  # sizes of a trace may be symbols, which no dictionary takes
+
+
+def _plan(modes: tuple[int, ...], shape: tuple[int, ...], out_shape: tuple[int, ...]) -> Transforms:
+    return spectral.plan(modes, tuple(range(len(modes))), shape, out_shape)
+
+
+_plan_once = lru_cache(maxsize=CACHED_PLANS)(_plan)
 
 
 def plain_layer(

@@ -103,7 +103,7 @@ def compiled(
     integers: int | None = None,
 ) -> Any:
     """A kernel with one choice of blocks; integers are multiples of 16, or all have one value."""
-    kernel = getattr(blocks, variant.kernel).fn
+    kernel = getattr(blocks, variant.kernel).kernel
     names = [parameter.name for parameter in kernel.params]
     sizes = {name: value for name, value in choice.kwargs.items() if name in names}
     constants = {**sizes, **variant.settings, "PRECISION": precision}
@@ -148,14 +148,14 @@ def check(result: Any, capability: int, limit: int) -> None:
 @pytest.mark.parametrize("variant", USUAL, ids=str)
 def test_kernel_compiles(variant: Variant, capability: int) -> None:
     """The first choice of blocks runs on every chip of its generation."""
-    choice = getattr(blocks, variant.kernel).configs[0]
+    choice = getattr(blocks, variant.kernel).choices[0]
     check(compiled(variant, choice, capability), capability, SHARED_MEMORY[capability])
 
 
 CHOICES = [
     pytest.param(variant, choice, id=f"{variant}-{place}")
     for variant in [*USUAL, *OTHERS]
-    for place, choice in enumerate(getattr(blocks, variant.kernel).configs)
+    for place, choice in enumerate(getattr(blocks, variant.kernel).choices)
 ]
 
 
@@ -163,7 +163,7 @@ CHOICES = [
 @pytest.mark.parametrize(("variant", "choice"), CHOICES)
 def test_every_choice_compiles(variant: Variant, choice: Any) -> None:
     """Choices too large for a chip are passed over when it measures; the first one fits every chip."""
-    first = choice is getattr(blocks, variant.kernel).configs[0]
+    first = choice is getattr(blocks, variant.kernel).choices[0]
     for capability, limit in SHARED_MEMORY.items():
         check(compiled(variant, choice, capability), capability, limit if first else SHARED_MEMORY[90])
 
@@ -175,7 +175,7 @@ def test_every_choice_compiles(variant: Variant, choice: Any) -> None:
 )
 @pytest.mark.parametrize("variant", [*USUAL, *OTHERS], ids=str)
 def test_every_precision_compiles(variant: Variant, precision: str, dtype: str) -> None:
-    choice = getattr(blocks, variant.kernel).configs[0]
+    choice = getattr(blocks, variant.kernel).choices[0]
     for capability, limit in SHARED_MEMORY.items():
         check(compiled(variant, choice, capability, precision, dtype), capability, limit)
 
@@ -184,14 +184,14 @@ def test_every_precision_compiles(variant: Variant, precision: str, dtype: str) 
 @pytest.mark.parametrize("variant", [*USUAL, *OTHERS], ids=str)
 def test_sizes_of_one_compile(variant: Variant) -> None:
     """An integer argument of one becomes a constant of the program: other code, other types."""
-    choice = getattr(blocks, variant.kernel).configs[0]
+    choice = getattr(blocks, variant.kernel).choices[0]
     check(compiled(variant, choice, 90, integers=1), 90, SHARED_MEMORY[90])
 
 
 def test_tensor_cores_multiply() -> None:
     """Products are instructions of the tensor cores: three passes of TF32, or one of bfloat16."""
     variant = Variant("MIX", {"BATCH": 8})
-    choice = blocks.MIX.configs[0]
+    choice = blocks.MIX.choices[0]
     instructions = {
         precision: [
             line

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
 import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,24 +16,23 @@ import pytest
 SCRIPT = Path(__file__).with_name("interpreted.py")
 
 
-def load() -> ModuleType:
-    """The script as a module, for the names of its checks."""
-    spec = importlib.util.spec_from_file_location("triton_checks", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def checks(file: str) -> tuple[list[str], list[str]]:
+    """Names of the functions of a file, read without running it: those for every run, and the slow ones."""
+    tree = ast.parse(SCRIPT.with_name(file).read_text(encoding="utf-8"))
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    (slow,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    return [name for name in names if name not in slow], sorted(slow)
 
 
-CHECKS = load()
-QUICK = [name for name in CHECKS.CHECKS if name not in CHECKS.SLOW]
+FILES = [checks("value_checks.py"), checks("rule_checks.py")]
+QUICK = [name for quick, _ in FILES for name in quick]
+SLOW = [name for _, slow in FILES for name in slow]
 Results = dict[str, dict[str, Any]]
 
 
 def run(names: list[str], folder: Path) -> Results:
     """One process for many checks: importing torch and Triton costs more than most of them."""
-    if importlib.util.find_spec("triton") is None:
+    if find_spec("triton") is None:
         pytest.skip("Triton is not installed")
     environment = {**os.environ, "TRITON_CACHE_DIR": str(folder)}
     child = subprocess.run(
@@ -64,6 +63,6 @@ def test_in_the_interpreter(name: str, quick: Results) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHECKS.SLOW)
+@pytest.mark.parametrize("name", SLOW)
 def test_in_the_interpreter_at_length(name: str, tmp_path: Path) -> None:
     judge(run([name], tmp_path)[name])
