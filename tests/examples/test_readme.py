@@ -37,7 +37,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     coordinates = {axis.name: axis.coordinates for axis in fine.grid.axes}
     xarray.Dataset({"a": (("x", "y"), a[0])}, coords=coordinates).to_netcdf("field.nc", engine="h5netcdf")
     blocks = re.findall(r"```python\n(.*?)\n```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     code = "\n".join(blocks).replace("steps=2_000", "steps=3")
     assert "steps=3" in code
     names: dict[str, Any] = {}
