@@ -1,14 +1,14 @@
 r"""A function of every element on a block of columns, and its transpose, for `sciml.kernels.jet_fused`.
 
-Nothing here is differentiated by autograd. The common case, a collapsed bundle of second order, is written
-out: with ``g_m = f^(m)(u_0)/m!`` and ``q = Σ_r u_1r^2``
+The same mathematics as `sciml.kernels.jet_series.compose`, without autograd and with as few passes over the
+columns as possible. With ``g_m = f^(m)(u_0)/m!`` and the powers ``p^m_k`` of the series without its value,
 
-    y_1r = g_1 u_1r,        Y_2 = g_1 U_2 + g_2 q,
+    y_k = Σ_m g_m p^m_k.
 
-and, gradients with a bar and ``s = 2 g_2 Ȳ_2``,
-
-    ū_1r = g_1 ȳ_1r + s u_1r,        Ū_2 = g_1 Ȳ_2,
-    ū_0 = g_1 ȳ_0 + 2 g_2 Σ_r ȳ_1r u_1r + s U_2 + 3 g_3 q Ȳ_2.
+The sums over directions of ``p^m_K`` are all that a collapsed bundle needs of its highest order; they are
+small, and kept for the backward pass. That pass needs the same powers with the ladder of f' instead of f: if
+h is the series of ``f'(u(t))``, the gradients are ``ū_k = Σ_{l >= k} h_{l-k} ȳ_l``, and the value receives
+``Σ_{l >= 1} Σ_r h_l ȳ_l``.
 """
 
 from __future__ import annotations
@@ -18,154 +18,222 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sciml.kernels.jet_series import Bundle, Ladder, Series, compose, compose_transposed, split
+from sciml.kernels.jet_ladders import LadderFunction
+from sciml.kernels.jet_second import SecondOrder
+from sciml.kernels.jet_series import Bundle, Ladder, Series, order_of, split
+
+# What the backward pass needs of an activation: its ladder and the highest orders of the powers.
+Kept = list[Tensor | None]
 
 
-def activate(
-    ladder: Ladder,
-    rest: Tensor,
-    bundles: Sequence[Bundle],
-    degree: int,
-    *,
-    only_top: bool,
-    squares: Sequence[Tensor | None] | None = None,
-) -> tuple[Tensor, list[Tensor | None]]:
-    """The columns of f(u).
+class Stage:
+    """An activation in a row of layers.
 
     Parameters
     ----------
-    ladder : tensors (points, features) or None
-        ``f^(m)(u_0)/m!`` for m = 0..K at least.
-    rest : (columns - 1, points or 1, features)
-        The columns of u behind the value.
+    function : ladder function
+    bundles : sequence of Bundle
+    degree : int
+        Of the columns that come in.
     only_top : bool
         Whether only the value and the highest order of each bundle are wanted.
-    squares : sequence, optional
-        What an earlier call returned, to be used again.
-
-    Returns
-    -------
-    stack of columns, and per bundle the q above, or None
+    buffers : dict, optional
+        Memory that the stages of a row share and use again for every block of points, so that it stays in the
+        cache; without, each result is its own.
     """
-    value = ladder[0]
-    assert value is not None
-    stack = value.new_empty(_columns(bundles, only_top), *value.shape)
-    stack[0] = value
-    kept: list[Tensor | None] = []
-    slots = _slots(stack, bundles, only_top)
-    for n, (bundle, u, slot) in enumerate(zip(bundles, split(rest, bundles, degree), slots, strict=True)):
-        if _written_out(bundle, ladder):
-            known = None if squares is None else squares[n]
-            kept.append(_second(ladder, u, slot, known))
-            continue
-        series = compose(ladder, u, bundle, only_top=only_top)
-        for k, place in slot.items():
-            if k in series:
-                place.copy_(series[k])
-            else:
-                place.zero_()
-        kept.append(None)
-    return stack, kept
+
+    def __init__(
+        self,
+        function: LadderFunction,
+        bundles: Sequence[Bundle],
+        degree: int,
+        *,
+        only_top: bool,
+        buffers: dict[tuple[object, ...], Tensor] | None,
+    ) -> None:
+        self.function, self.bundles, self.degree, self.only_top = function, bundles, degree, only_top
+        self.buffers = buffers
+        self.order = order_of(bundles)
+        self.kept = self.order + 2 + sum(bundle.order - 1 for bundle in bundles)
+        self.second = SecondOrder.of(bundles, degree, only_top=only_top)
+        self.columns_in = 1 + sum(sum(bundle.widths(degree)) for bundle in bundles)
+        self.columns_out = 1 + sum(
+            bundle.width(bundle.order) if only_top else sum(bundle.widths(bundle.order)) for bundle in bundles
+        )
+
+    def _buffer(self, name: str, columns: int, like: Tensor) -> Tensor:
+        """Memory for a stack of columns."""
+        if self.buffers is None:
+            return like.new_empty(columns, *like.shape)
+        key = (name, columns, *like.shape)
+        if key not in self.buffers:
+            self.buffers[key] = like.new_empty(columns, *like.shape)
+        return self.buffers[key]
+
+    def forward(self, value: Tensor, rest: Tensor, *, keeps: bool) -> tuple[Tensor, Kept]:
+        """The columns of f(u), from u (points, features) and (columns - 1, points or 1, features)."""
+        ladder = self._ladder(value, self.order + keeps)
+        stack = self._buffer("result", self.columns_out, value)
+        if self.second is not None and _smooth(ladder):
+            tops = self.second.forward(ladder, rest, stack, None)
+        else:
+            tops = self._compose(ladder, rest, stack, None)
+        return stack, [*ladder, *tops]
+
+    def again(self, kept: Kept, rest: Tensor) -> Tensor:
+        """The columns of f(u) once more."""
+        ladder, tops = kept[: self.order + 2], kept[self.order + 2 :]
+        assert ladder[0] is not None
+        stack = self._buffer("result", self.columns_out, ladder[0])
+        if self.second is not None and _smooth(ladder):
+            self.second.forward(ladder, rest, stack, tops)
+        else:
+            self._compose(ladder, rest, stack, tops)
+        return stack
+
+    def backward(self, kept: Kept, rest: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient with respect to the columns of u, from that with respect to the columns of f(u)."""
+        ladder, tops = kept[: self.order + 2], kept[self.order + 2 :]
+        result = self._buffer("gradient", self.columns_in, gradient[0])
+        if self.second is not None and _smooth(ladder):
+            self.second.backward(ladder, rest, tops, gradient, result)
+        else:
+            self._correlate(ladder, rest, tops, gradient, result)
+        return result
+
+    def _ladder(self, value: Tensor, order: int) -> list[Tensor | None]:
+        with torch.enable_grad():
+            ladder = self.function(value.detach(), order)
+        if any(g is not None and g.requires_grad for g in ladder):
+            raise ValueError(
+                "sciml.kernels.jet: an elementwise rule depends on a tensor that requires a gradient, which "
+                "would be lost. Write the rule with @rule, as a formula of operations that have rules."
+            )
+        return ladder
+
+    def _compose(self, ladder: Ladder, rest: Tensor, stack: Tensor, tops: Kept | None) -> Kept:
+        assert ladder[0] is not None
+        stack[0] = ladder[0]
+        found: Kept = []
+        places = _places(stack, self.bundles, self.only_top)
+        for bundle, u, place in zip(
+            self.bundles, split(rest, self.bundles, self.degree), places, strict=True
+        ):
+            known = tops[len(found) : len(found) + bundle.order - 1] if tops and bundle.collapsed else None
+            raised = _powers(u, bundle, known, lower=known is None or not self.only_top)
+            for k, slot in place.items():
+                _combine(ladder, raised, k, slot)
+            found += [power.get(bundle.order) if bundle.collapsed else None for power in raised[1:]]
+        return found
+
+    def _correlate(self, ladder: Ladder, rest: Tensor, tops: Kept, gradient: Tensor, result: Tensor) -> None:
+        slopes = [None if g is None else m * g if m > 1 else g for m, g in enumerate(ladder[1:], start=1)]
+        if slopes[0] is None:
+            result[0].zero_()
+        else:
+            torch.mul(gradient[0], slopes[0], out=result[0])
+        parts = zip(
+            self.bundles,
+            split(rest, self.bundles, self.degree),
+            _places(gradient, self.bundles, self.only_top),
+            split(result[1:], self.bundles, self.degree),
+            strict=True,
+        )
+        start = 0
+        for bundle, u, ȳ, ū in parts:
+            known = tops[start : start + bundle.order - 1] if bundle.collapsed else None
+            start += bundle.order - 1
+            raised = _powers(u, bundle, known)
+            h: Series = {}
+            for k in range(1, bundle.order + 1):
+                if k in ȳ or (k < bundle.order and any(k + l in ȳ for l in ū)):
+                    h[k] = result.new_empty(bundle.width(k), *result.shape[1:])
+                    _combine(slopes, raised, k, h[k])
+            for k in ȳ:
+                product = h[k] * ȳ[k]
+                result[0] += product[0] if len(product) == 1 else product.sum(0)
+            for k, slot in ū.items():
+                _correlate(slopes[0], h, ȳ, k, slot, bundle)
 
 
-def activate_transposed(
-    ladder: Ladder,
-    rest: Tensor,
-    gradient: Tensor,
-    bundles: Sequence[Bundle],
-    degree: int,
-    *,
-    only_top: bool,
-    squares: Sequence[Tensor | None],
-) -> Tensor:
-    """The gradient with respect to the columns of u, (columns, points, features), from that of f(u).
-
-    Parameters
-    ----------
-    ladder : tensors (points, features) or None
-        ``f^(m)(u_0)/m!`` for m = 0..K+1 at least.
-    gradient : stack of columns
-        Of the columns that `activate` returned.
-    """
-    columns = 1 + sum(sum(bundle.widths(degree)) for bundle in bundles)
-    result = gradient.new_empty(columns, *gradient.shape[1:])
-    slope = ladder[1]
-    if slope is None:
-        result[0].zero_()
-    else:
-        torch.mul(gradient[0], slope, out=result[0])
-    places = split(result[1:], bundles, degree)
-    for bundle, u, ȳ, ū, q in zip(
-        bundles,
-        split(rest, bundles, degree),
-        _slots(gradient, bundles, only_top),
-        places,
-        squares,
-        strict=True,
-    ):
-        if _written_out(bundle, ladder):
-            assert q is not None
-            result[0] += _second_transposed(ladder, u, ȳ, ū, q)
-            continue
-        series, of_value = compose_transposed(ladder, u, ȳ, bundle)
-        for k, place in ū.items():
-            place.copy_(series[k])
-        if of_value is not None:
-            result[0] += of_value
-    return result
+def _smooth(ladder: Ladder) -> bool:
+    return all(g is not None for g in ladder)
 
 
-def _columns(bundles: Sequence[Bundle], only_top: bool) -> int:
-    if only_top:
-        return 1 + sum(bundle.width(bundle.order) for bundle in bundles)
-    return 1 + sum(sum(bundle.widths(bundle.order)) for bundle in bundles)
-
-
-def _slots(stack: Tensor, bundles: Sequence[Bundle], only_top: bool) -> Iterator[Series]:
+def _places(stack: Tensor, bundles: Sequence[Bundle], only_top: bool) -> Iterator[Series]:
     """Per bundle, where in the stack its orders lie."""
     start = 1
     for bundle in bundles:
-        slot = {}
+        place = {}
         for k in [bundle.order] if only_top else range(1, bundle.order + 1):
-            slot[k] = stack[start : start + bundle.width(k)]
+            place[k] = stack[start : start + bundle.width(k)]
             start += bundle.width(k)
-        yield slot
+        yield place
 
 
-def _written_out(bundle: Bundle, ladder: Ladder) -> bool:
-    smooth = all(g is not None for g in ladder[1:])
-    return bundle.order == 2 and bundle.collapsed and bundle.weights is None and smooth
+def _powers(u: Series, bundle: Bundle, tops: Kept | None, *, lower: bool = True) -> list[Series]:
+    """The powers 1, ..., K of a series without value, their highest orders summed or taken from tops."""
+    highest = bundle.order
+    raised = [u]
+    for m in range(2, highest + 1):
+        power: Series = {}
+        for k in range(m, highest + 1):
+            if k < highest or tops is None:
+                if lower or k == highest:
+                    term = _product(raised[-1], u, k, square=m == 2)
+                    if term is not None:
+                        power[k] = bundle.total(term) if k == highest else term
+            else:
+                known = tops[m - 2]
+                if known is not None:
+                    power[k] = known
+        raised.append(power)
+    return raised
 
 
-def _second(ladder: Ladder, u: Series, slot: Series, q: Tensor | None) -> Tensor:
-    _, g1, g2, *_ = ladder
-    assert g1 is not None and g2 is not None
-    first = u[1]
-    if q is None:
-        # Squares of unshared columns go where the first order will be written: no allocation.
-        scratch = slot.get(1) if first.shape[1:] == g1.shape else None
-        q = torch.mul(first, first, out=scratch).sum(0)
-    if 1 in slot:
-        torch.mul(first, g1, out=slot[1])
-    highest = torch.mul(g2, q, out=slot[2][0])
-    if 2 in u:
-        highest.addcmul_(g1, u[2][0])
-    return q
+def _product(a: Series, b: Series, k: int, *, square: bool) -> Tensor | None:
+    """``Σ_{0<i<k} a_i b_{k-i}``; of a square each product is formed once."""
+    total: Tensor | None = None
+    if square and k % 2 == 0 and k // 2 in a:
+        total = a[k // 2] * a[k // 2]
+    for i in range(1, (k + 1) // 2 if square else k):
+        if i in a and k - i in b:
+            if total is None:
+                total = a[i] * b[k - i]
+                if square:
+                    total *= 2.0
+            else:
+                total.addcmul_(a[i], b[k - i], value=2.0 if square else 1.0)
+    return total
 
 
-def _second_transposed(ladder: Ladder, u: Series, ȳ: Series, ū: Series, q: Tensor) -> Tensor:
-    _, g1, g2, g3, *_ = ladder
-    assert g1 is not None and g2 is not None and g3 is not None
-    highest = ȳ[2][0]
-    s = (2.0 * g2).mul_(highest)
-    of_value = (3.0 * g3).mul_(q).mul_(highest)
-    if 1 in ȳ:
-        products = torch.mul(ȳ[1], u[1], out=ū[1])
-        of_value.addcmul_(g2, products.sum(0), value=2.0)
-        torch.mul(ȳ[1], g1, out=ū[1]).addcmul_(u[1], s)
-    else:
-        torch.mul(u[1], s, out=ū[1])
-    if 2 in u:
-        of_value.addcmul_(s, u[2][0])
-        torch.mul(g1, highest, out=ū[2][0])
-    return of_value
+def _combine(ladder: Ladder, raised: Sequence[Series], k: int, out: Tensor) -> None:
+    """``Σ_m g_m p^m_k``, written to a place."""
+    empty = True
+    for factor, power in zip(ladder[1:], raised, strict=False):
+        if factor is not None and k in power:
+            if empty:
+                torch.mul(power[k], factor, out=out)
+                empty = False
+            else:
+                out.addcmul_(power[k], factor)
+    if empty:
+        out.zero_()
+
+
+def _correlate(slope: Tensor | None, h: Series, ȳ: Series, k: int, out: Tensor, bundle: Bundle) -> None:
+    """``Σ_{l >= k} h_{l-k} ȳ_l``, written to a place."""
+    empty = True
+    if slope is not None and k in ȳ:
+        torch.mul(ȳ[k], slope, out=out)
+        empty = False
+    for l in range(k + 1, bundle.order + 1):
+        if l in ȳ and l - k in h:
+            gradient = bundle.spread(ȳ[l]) if l == bundle.order else ȳ[l]
+            if empty:
+                torch.mul(h[l - k], gradient, out=out)
+                empty = False
+            else:
+                out.addcmul_(h[l - k], gradient)
+    if empty:
+        out.zero_()

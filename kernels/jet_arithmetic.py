@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sciml.kernels import jet_ladders as ladders
-from sciml.kernels.jet_chain import Activation, order_of
+from sciml.kernels.jet_chain import Activation
 from sciml.kernels.jet_registry import rule, unsupported
-from sciml.kernels.jet_series import Bundle, Series, join, split
+from sciml.kernels.jet_series import Bundle, Series, join, order_of, split
 from sciml.kernels.jet_tensor import Jet
 
 Operand = Jet | Tensor | float

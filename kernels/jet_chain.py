@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sciml.kernels.jet_ladders import LadderFunction
-from sciml.kernels.jet_series import Bundle, compose, join, split, top
+from sciml.kernels.jet_series import Bundle, compose, join, order_of, split, top
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +69,6 @@ class Source:
             return self.stack.shape[1:]
         assert self.value is not None
         return self.value.shape
-
-
-def order_of(bundles: Sequence[Bundle]) -> int:
-    """The highest order."""
-    return max([bundle.order for bundle in bundles])
 
 
 def bends(steps: Sequence[Step]) -> bool:

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from sciml.kernels.jet_activation import activate, activate_transposed
-from sciml.kernels.jet_chain import Activation, Affine, Source, Step, last_activation, order_of, plain_chain
+from sciml.kernels.jet_activation import Stage
+from sciml.kernels.jet_chain import Activation, Affine, Source, Step, last_activation, plain_chain
 from sciml.kernels.jet_ladders import LadderFunction
-from sciml.kernels.jet_series import Bundle, Ladder
+from sciml.kernels.jet_series import Bundle, order_of
 from sciml.kernels.products import plain, product
 
 # Bytes of the columns of a block of points after one layer; about four such stacks are in use at a time.
 BLOCK = 2**20
-# Blocks are multiples of so many points: shorter ones cost more calls than the cache saves.
+# Fewer points in a block cost more calls than the cache saves.
 GRAIN = 16
 
 # The columns of a source: a stack, or value and rest; and parameters.
@@ -97,22 +97,29 @@ class _Layout:
         if tensor.device.type == "cpu":
             columns = 1 + sum(sum(bundle.widths(bundle.order)) for bundle in source.bundles)
             widths = [shape[-1], *(len(step.weight) for step in steps if isinstance(step, Affine))]
-            fit = BLOCK * torch.get_num_threads() // (columns * max(widths) * tensor.element_size())
-            block = max(GRAIN, fit // GRAIN * GRAIN)
+            size = tensor.element_size()
+            fit = max(GRAIN, BLOCK * torch.get_num_threads() // (columns * max(widths) * size))
+            block = -(-block // -(-block // fit)) if block else GRAIN  # blocks of equal size
+            if columns * block * size % 4096 == 0:
+                block += 1  # stacks are transposed: at such a stride all rows would share few cache lines
         kinds = tuple(step.scale if isinstance(step, Affine) else step.ladder for step in steps)
         prune = last_activation(steps) if only_top else -1
         return _Layout(kinds, source.bundles, source.degree, prune, block)
 
-    @property
-    def order(self) -> int:
-        return order_of(self.bundles)
-
-    @property
-    def first_activation(self) -> int:
-        return next((i for i, kind in enumerate(self.kinds) if callable(kind)), len(self.kinds))
-
-    def degree_before(self, step: int) -> int:
-        return self.degree if step <= self.first_activation else self.order
+    def stages(self) -> list[Stage | float]:
+        """Activations with their memory, and the scales of linear layers."""
+        buffers: dict[tuple[object, ...], Tensor] = {}
+        result: list[Stage | float] = []
+        degree = self.degree
+        for i, kind in enumerate(self.kinds):
+            if callable(kind):
+                # What the next activation works on has to stay until it is done.
+                shared = None if i + 1 < len(self.kinds) and callable(self.kinds[i + 1]) else buffers
+                result.append(Stage(kind, self.bundles, degree, only_top=i == self.prune, buffers=shared))
+                degree = order_of(self.bundles)
+            else:
+                result.append(kind)
+        return result
 
     def blocks(self, points: int) -> Iterator[slice]:
         for start in range(0, points, self.block):
@@ -146,32 +153,31 @@ def _forward(
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The result (columns, points, features), and what the backward pass needs, block after block.
 
-    Of each activation these are the columns before it, its ladder and the squares of `activate`; of a linear
-    layer behind a linear one or at the beginning, the columns before it.
+    Of each activation these are the columns before it and what `Stage.forward` keeps; of a linear layer
+    behind a linear one or at the beginning, the columns before it.
     """
     leading = points[0][0] if points[0] is not None else points[1]
     assert leading is not None
+    stages = layout.stages()
     result: Tensor | None = None
     tape: list[Tensor | None] = []
     for place in layout.blocks(len(leading)):
         value, rest = _piece(points, place)
         stack: Tensor | None = None
-        parameters = iter(tensors)
-        for i, kind in enumerate(layout.kinds):
-            if callable(kind):
-                ladder = _constant_ladder(kind, value[0], layout.order + keeps)
-                before = stack
-                stack, squares = activate(
-                    ladder, rest, layout.bundles, layout.degree_before(i), only_top=i == layout.prune
-                )
+        index = 0
+        for i, stage in enumerate(stages):
+            before = stack
+            if isinstance(stage, Stage):
+                stack, kept = stage.forward(value[0], rest, keeps=keeps)
                 if keeps:
-                    tape += [before, *ladder, *squares]
+                    tape.append(before)
+                    tape += kept
             else:
-                weight, bias = next(parameters), next(parameters)
+                weight, bias = tensors[index], tensors[index + 1]
                 assert weight is not None
-                before = stack
-                stack = _affine(_stacked(value, rest) if stack is None else stack, weight, bias, kind)
-                if keeps and not (i and callable(layout.kinds[i - 1])):
+                index += 2
+                stack = _affine(_stacked(value, rest) if stack is None else stack, weight, bias, stage)
+                if keeps and not (i and isinstance(stages[i - 1], Stage)):
                     tape.append(before)
             value, rest = stack[:1], stack[1:]
         assert stack is not None
@@ -182,18 +188,6 @@ def _forward(
         result[:, place] = stack
     assert result is not None
     return result, tape
-
-
-def _constant_ladder(kind: LadderFunction, value: Tensor, order: int) -> list[Tensor | None]:
-    """The ladder, refused if it depends on tensors that the operation does not know of."""
-    with torch.enable_grad():
-        ladder = kind(value.detach(), order)
-    if any(g is not None and g.requires_grad for g in ladder):
-        raise ValueError(
-            "sciml.kernels.jet: an elementwise rule depends on a tensor that requires a gradient, which "
-            "would be lost. Write the rule with @rule, as a formula of operations that have rules."
-        )
-    return ladder
 
 
 class _Chain(torch.autograd.Function):
@@ -217,39 +211,52 @@ class _Chain(torch.autograd.Function):
 
 
 def _backward(
-    layout: _Layout, inputs: Tensors, gradient: Tensor, tape: list[Tensor | None], needed: Sequence[bool]
+    layout: _Layout, inputs: Tensors, gradient: Tensor, kept: list[Tensor | None], needed: Sequence[bool]
 ) -> list[Tensor | None]:
     points, tensors = inputs[:3], inputs[3:]
     gradients = [
         torch.zeros_like(t) if t is not None and need else None
         for t, need in zip(inputs, needed, strict=True)
     ]
-    records = iter(tape)
+    stages, tape = layout.stages(), iter(kept)
+    inward = any(needed[:3])
     for place in layout.blocks(gradient.shape[1]):
         value, rest = _piece(points, place)  # type: ignore[arg-type]
-        of_steps = [_Record.read(layout, i, records, rest) for i in range(len(layout.kinds))]
+        records = [_read(stages, i, tape) for i in range(len(stages))]
         ȳ, index = gradient[:, place], len(tensors)
-        for i, kind in reversed(list(enumerate(layout.kinds))):
-            if callable(kind):
-                ȳ = of_steps[i].transposed(layout, i, ȳ)
+        for i, stage in reversed(list(enumerate(stages))):
+            before, of_stage = records[i]
+            if isinstance(stage, Stage):
+                ȳ = stage.backward(of_stage, rest if before is None else before[1:], ȳ)
                 continue
             index -= 2
-            weight = tensors[index]
+            weight, previous = tensors[index], stages[i - 1]
             assert weight is not None
-            if i and callable(layout.kinds[i - 1]):
-                x = of_steps[i - 1].again(layout, i - 1)
+            if i and isinstance(previous, Stage):
+                earlier, of_previous = records[i - 1]
+                x = previous.again(of_previous, rest if earlier is None else earlier[1:])
             else:
-                before = of_steps[i].before
                 x = _stacked(value, rest) if before is None else before
             rows = ȳ.reshape(-1, ȳ.shape[-1])
-            _add(gradients[3 + index], product(rows.T, x.reshape(-1, x.shape[-1])), kind)
+            _add(gradients[3 + index], product(rows.T, x.reshape(-1, x.shape[-1])), stage)
             if tensors[index + 1] is not None:
-                _add(gradients[4 + index], ȳ[0].sum(0), kind)
-            if i or any(needed[:3]):
-                ȳ = product(rows, weight if kind == 1.0 else kind * weight).view(*ȳ.shape[:-1], -1)
-        if any(needed[:3]):
+                _add(gradients[4 + index], ȳ[0].sum(0), stage)
+            if i or inward:
+                ȳ = product(rows, weight if stage == 1.0 else stage * weight).view(*ȳ.shape[:-1], -1)
+        if inward:
             _deposit(gradients, place, ȳ)
     return gradients
+
+
+def _read(
+    stages: Sequence[Stage | float], step: int, tape: Iterator[Tensor | None]
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """What was kept of a step for a block: the columns before it, and what an activation needs."""
+    stage = stages[step]
+    if isinstance(stage, Stage):
+        return next(tape), [next(tape) for _ in range(stage.kept)]
+    behind_activation = step > 0 and isinstance(stages[step - 1], Stage)
+    return None if behind_activation else next(tape), []
 
 
 def _add(total: Tensor | None, term: Tensor, scale: float) -> None:
@@ -269,49 +276,6 @@ def _deposit(gradients: list[Tensor | None], place: slice, columns: Tensor) -> N
             rest += columns[1:].sum(1, keepdim=True)
         else:
             rest[:, place] = columns[1:]
-
-
-@dataclass(frozen=True, eq=False)
-class _Record:
-    """What was kept of one step for one block of points."""
-
-    before: Tensor | None
-    rest: Tensor
-    ladder: Ladder
-    squares: Sequence[Tensor | None]
-
-    @staticmethod
-    def read(layout: _Layout, step: int, tape: Iterator[Tensor | None], rest: Tensor) -> _Record:
-        if callable(layout.kinds[step]):
-            before = next(tape)
-            ladder = [next(tape) for _ in range(layout.order + 2)]
-            squares = [next(tape) for _ in layout.bundles]
-            return _Record(before, rest if before is None else before[1:], ladder, squares)
-        behind_activation = step > 0 and callable(layout.kinds[step - 1])
-        return _Record(None if behind_activation else next(tape), rest, (), ())
-
-    def again(self, layout: _Layout, step: int) -> Tensor:
-        """The columns behind an activation."""
-        return activate(
-            self.ladder,
-            self.rest,
-            layout.bundles,
-            layout.degree_before(step),
-            only_top=step == layout.prune,
-            squares=self.squares,
-        )[0]
-
-    def transposed(self, layout: _Layout, step: int, gradient: Tensor) -> Tensor:
-        """The gradient before an activation from that behind it."""
-        return activate_transposed(
-            self.ladder,
-            self.rest,
-            gradient,
-            layout.bundles,
-            layout.degree_before(step),
-            only_top=step == layout.prune,
-            squares=self.squares,
-        )
 
 
 def _differentiable_backward(

@@ -175,9 +175,15 @@ def tanh(u: Tensor, order: int) -> Coefficients:
     """``v' = 1 - v^2``."""
     v = [torch.tanh(u)]
     if order:
-        v.append(1.0 - v[0] * v[0])
+        squared = v[0] * v[0]
+        v.append(1.0 - squared)
     for k in range(1, order):
-        v.append(_square(v, k) * (-1.0 / (k + 1)))
+        if k == 1:
+            v.append(-v[0] * v[1])
+        elif k == 2:
+            v.append((squared - 1.0 / 3.0) * v[1])
+        else:
+            v.append(_square(v, k) * (-1.0 / (k + 1)))
     return list(v)
 
 

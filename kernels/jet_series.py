@@ -71,6 +71,11 @@ class Bundle:
         return self.weights.reshape(-1, *(1,) * (gradient.ndim - 1)) * gradient
 
 
+def order_of(bundles: Sequence[Bundle]) -> int:
+    """The highest order."""
+    return max([bundle.order for bundle in bundles])
+
+
 def split(rest: Tensor, bundles: Sequence[Bundle], degree: int) -> list[Series]:
     """The columns behind the value, (columns, *shape), as one series per bundle."""
     widths = [bundle.widths(degree) for bundle in bundles]
@@ -144,47 +149,3 @@ def compose(ladder: Ladder, u: Series, bundle: Bundle, *, only_top: bool = False
                 term = factor * power[k]
                 result[k] = result[k] + term if k in result else term
     return result
-
-
-def compose_transposed(
-    ladder: Ladder, u: Series, gradient: Series, bundle: Bundle
-) -> tuple[Series, Tensor | None]:
-    r"""Gradients with respect to u of a function whose gradient with respect to ``f(u)`` is given.
-
-    With ``h(t)`` the series of ``f'(u(t))``, a small change of u changes ``y = f(u)`` by the product ``h
-    du``, so ``ū_k = Σ_{l >= k} h_{l-k} ȳ_l``, the transpose of that product; the value receives the sum over
-    the directions of ``Σ_{l >= 1} h_l ȳ_l``.
-
-    Parameters
-    ----------
-    ladder : sequence of (*shape,) or None
-        ``f^(m)(u_0)/m!`` for m = 0..K+1 at least.
-    gradient : series
-        ȳ without its value.
-
-    Returns
-    -------
-    ū for the orders that u has, and the contribution to the gradient of the value (*shape)
-    """
-    slopes: Ladder = [None if g is None else (m + 1) * g for m, g in enumerate(ladder[1:])]
-    h = compose(slopes, u, bundle)
-    highest = bundle.order
-    result: Series = {}
-    for k in u:
-        terms = []
-        if k in gradient and slopes[0] is not None:
-            terms.append(slopes[0] * gradient[k])
-        for l in range(k + 1, highest + 1):
-            if l in gradient and l - k in h:
-                ȳ = bundle.spread(gradient[l]) if l == highest else gradient[l]
-                terms.append(h[l - k] * ȳ)
-        total = terms[0] if terms else torch.zeros_like(u[k])
-        for term in terms[1:]:
-            total = total + term
-        result[k] = total
-    of_value = None
-    for l in gradient:
-        if l in h:
-            term = (h[l] * gradient[l]).sum(0)
-            of_value = term if of_value is None else of_value + term
-    return result, of_value

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sciml.kernels.jet_chain import Affine, Source, Step, bends, highest_of, order_of
+from sciml.kernels.jet_chain import Affine, Source, Step, bends, highest_of
 from sciml.kernels.jet_fused import run_chain
 from sciml.kernels.jet_registry import call
-from sciml.kernels.jet_series import Bundle
+from sciml.kernels.jet_series import Bundle, order_of
 
 
 class Jet:

@@ -41,22 +41,30 @@ def close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
         torch.testing.assert_close(a, b, **EXACT)
 
 
-def _sources(shared: bool) -> Iterator[tuple[Source, list[Tensor]]]:
-    """Columns at the beginning of a chain, of each kind, and the tensors in them."""
-    bundles = (
+BUNDLES = (
+    # What is written out for second order, and what takes the general way.
+    (Bundle(2, 2, collapsed=True), Bundle(1, 1, collapsed=True), Bundle(2, 3, collapsed=True)),
+    (
         Bundle(2, 2, collapsed=True),
-        Bundle(3, 2, collapsed=True, weights=torch.tensor([0.5, -2.0])),
+        Bundle(3, 2, collapsed=True, weights=torch.tensor([0.5, -2.0], dtype=torch.float64)),
         Bundle(2, 1, collapsed=False),
         Bundle(1, 1, collapsed=True),
-    )
-    width = {1: 2 + 2 + 1 + 1, 3: (2 + 1) + (2 + 2 + 1) + 2 + 1}
-    for degree, columns in width.items():
-        value = randn(5, 3, seed=1).requires_grad_()
-        rest = randn(columns, 1 if shared else 5, 3, seed=2).requires_grad_()
-        yield Source(bundles, degree, value=value, rest=rest), [value, rest]
-        if not shared:
-            stack = randn(1 + columns, 5, 3, seed=3).requires_grad_()
-            yield Source(bundles, degree, stack=stack), [stack]
+        Bundle(4, 2, collapsed=True),
+    ),
+)
+
+
+def _sources(shared: bool) -> Iterator[tuple[Source, list[Tensor]]]:
+    """Columns at the beginning of a chain, of each kind, and the tensors in them."""
+    for bundles in BUNDLES:
+        for degree in (1, 4):
+            columns = sum(sum(bundle.widths(degree)) for bundle in bundles)
+            value = randn(5, 3, seed=1).requires_grad_()
+            rest = randn(columns, 1 if shared else 5, 3, seed=2).requires_grad_()
+            yield Source(bundles, degree, value=value, rest=rest), [value, rest]
+            if not shared:
+                stack = randn(1 + columns, 5, 3, seed=3).requires_grad_()
+                yield Source(bundles, degree, stack=stack), [stack]
 
 
 STEPS: dict[str, Callable[[Sequence[Tensor]], tuple[Any, ...]]] = {
