@@ -12,8 +12,10 @@ from torch import Tensor
 
 from sciml.kernels import jet_ladders as ladders
 from sciml.kernels.jet_chain import Activation
+from sciml.kernels.jet_fused import only_plain
+from sciml.kernels.jet_product import plain_product, product_of
 from sciml.kernels.jet_registry import rule, unsupported
-from sciml.kernels.jet_series import Bundle, Series, join, order_of, split
+from sciml.kernels.jet_series import join, order_of, split
 from sciml.kernels.jet_tensor import Jet
 
 Operand = Jet | Tensor | float
@@ -26,9 +28,16 @@ Operand = Jet | Tensor | float
 def add(a: Operand, b: Operand, *, alpha: float = 1) -> Jet:
     """a + alpha b."""
     if not isinstance(a, Jet):
+        assert isinstance(b, Jet)
+        stack = b.settled.stack
+        if isinstance(a, float | int) and stack is not None:
+            return Jet.stacked(torch.add(_in_value(a, stack), stack, alpha=alpha), b)
         a, b, alpha = (b, a, 1) if alpha == 1 else (multiply(alpha, b), a, 1)
     assert isinstance(a, Jet)
     if not isinstance(b, Jet):
+        stack = a.settled.stack
+        if isinstance(b, float | int) and stack is not None:
+            return Jet.stacked(stack + _in_value(alpha * b, stack), a)
         value = torch.add(a.value, b, alpha=alpha)
         return Jet.apart(value, lifted(a.rest, value.ndim), a)
     a, b = of_one_degree(a, b)
@@ -38,6 +47,13 @@ def add(a: Operand, b: Operand, *, alpha: float = 1) -> Jet:
     ndim = max(a.ndim, b.ndim)
     value = torch.add(a.value, b.value, alpha=alpha)
     return Jet.apart(value, torch.add(lifted(a.rest, ndim), lifted(b.rest, ndim), alpha=alpha), a)
+
+
+def _in_value(number: float, stack: Tensor) -> Tensor:
+    """A number in the value and zero in all other columns: one pass over the stack, and one back."""
+    columns = stack.new_zeros(len(stack), *(1,) * (stack.ndim - 1))
+    columns[0] = number
+    return columns
 
 
 @rule(torch.sub, torch.subtract)
@@ -60,6 +76,8 @@ def _negative(x: Jet) -> Jet:
 def multiply(a: Operand, b: Operand) -> Jet:
     """a b."""
     if isinstance(a, Jet) and isinstance(b, Jet):
+        if a.shape == b.shape:
+            return _product(a, b)
         ndim = max(a.ndim, b.ndim)
         return bilinear(torch.mul, reshaped(a, ndim), reshaped(b, ndim))
     if not isinstance(a, Jet):
@@ -72,6 +90,19 @@ def multiply(a: Operand, b: Operand) -> Jet:
     if source.stack is not None and torch.broadcast_shapes(a.shape, b.shape) == a.shape:
         return Jet.stacked(source.stack * b, a)
     return Jet.apart(a.value * b, lifted(a.rest, ndim) * b, a)
+
+
+def _product(a: Jet, b: Jet) -> Jet:
+    """The product of jets of one shape."""
+    a, b = _ready(a, b)
+    degree = order_of(a.bundles)
+    if a.degree < degree or b.degree < degree:
+        return bilinear(torch.mul, a, b)
+    first, second = a.settled, b.settled
+    tensors = [t for source in (first, second) for t in (source.stack, source.value, source.rest)]
+    if only_plain(tensors, a.bundles):
+        return bilinear(torch.mul, a, b)
+    return Jet.stacked(product_of(first, second), a)
 
 
 @rule(torch.div, torch.divide, torch.true_divide)
@@ -167,15 +198,21 @@ def reshaped(x: Jet, ndim: int) -> Jet:
     return x if x.ndim == ndim else x.map(lambda columns: lifted(columns, ndim), ())
 
 
-def of_one_degree(a: Jet, b: Jet) -> tuple[Jet, Jet]:
-    """Two jets of one sweep with columns of the same orders."""
+def _ready(a: Jet, b: Jet) -> tuple[Jet, Jet]:
+    """Two jets of one sweep, the shorter way to be computed first: the longer one may lead over it."""
     if a.bundles is not b.bundles:
         raise ValueError(
             "sciml.kernels.jet: two jets of different sweeps meet in one operation: one was kept from "
             "another call of `jet` or `directional_sums`. Use a jet only within its call."
         )
-    if a.pending > b.pending:  # the shorter way first: the longer one may lead over it
+    if a.pending > b.pending:
         _ = b.settled
+    return a, b
+
+
+def of_one_degree(a: Jet, b: Jet) -> tuple[Jet, Jet]:
+    """Two jets of one sweep with columns of the same orders."""
+    a, b = _ready(a, b)
     degree = max(a.degree, b.degree)
     return raised(a, degree), raised(b, degree)
 
@@ -197,44 +234,6 @@ def bilinear(operation: Callable[[Tensor, Tensor], Tensor], a: Jet, b: Jet) -> J
         Takes (columns, *shape of a) and (columns, *shape of b), where one number of columns may be one.
     a, b : Jet
     """
-    if a.bundles is not b.bundles:
-        of_one_degree(a, b)  # raises
-    if a.pending > b.pending:
-        _ = b.settled
-    bundles = a.bundles
-    degree = min(a.degree + b.degree, order_of(bundles))
-    (a0, a_rest), (b0, b_rest) = a.settled.apart(), b.settled.apart()
-    value = operation(a0, b0)
-    parts = zip(
-        bundles,
-        split(operation(a_rest, b0), bundles, a.degree),
-        split(operation(a0, b_rest), bundles, b.degree),
-        split(a_rest, bundles, a.degree),
-        split(b_rest, bundles, b.degree),
-        strict=True,
-    )
-    series = [_merged(operation, *part, degree=degree) for part in parts]
-    return Jet.stacked(join(value, series, bundles, degree), a, degree)
-
-
-def _merged(
-    operation: Callable[[Tensor, Tensor], Tensor],
-    bundle: Bundle,
-    left: Series,
-    right: Series,
-    a: Series,
-    b: Series,
-    *,
-    degree: int,
-) -> Series:
-    """The orders of a product, from its terms with the values, left and right, and those without, a and b."""
-    result: Series = {}
-    for k in range(1, min(degree, bundle.order) + 1):
-        terms = [part[k] for part in (left, right) if k in part]
-        cross = [operation(a[i], b[k - i]) for i in range(1, k) if i in a and k - i in b]
-        if cross:
-            total = sum(cross[1:], cross[0])
-            terms.append(bundle.total(total) if k == bundle.order else total)
-        if terms:
-            result[k] = sum(terms[1:], terms[0])
-    return result
+    a, b = _ready(a, b)
+    columns, degree = plain_product(operation, a.settled, b.settled)
+    return Jet.stacked(columns, a, degree)

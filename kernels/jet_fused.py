@@ -38,7 +38,7 @@ def run_chain(source: Source, steps: tuple[Step, ...], *, only_top: bool) -> Ten
     """`plain_chain`, by the fastest way that is right here."""
     tensors = [t for step in steps if isinstance(step, Affine) for t in (step.weight, step.bias)]
     inputs = [source.stack, source.value, source.rest, *tensors]
-    if _only_plain(inputs, source.bundles):
+    if only_plain(inputs, source.bundles):
         return plain_chain(source, steps, only_top=only_top)
     layout = _Layout.of(source, steps, only_top)
     value, rest = source.apart()
@@ -63,7 +63,7 @@ def run_chain(source: Source, steps: tuple[Step, ...], *, only_top: bool) -> Ten
     return result.reshape(len(result), *source.shape[:-1], result.shape[-1])
 
 
-def _only_plain(inputs: Sequence[Tensor | None], bundles: Sequence[Bundle]) -> bool:
+def only_plain(inputs: Sequence[Tensor | None], bundles: Sequence[Bundle]) -> bool:
     """Whether the operation written by hand would be wrong: it knows nothing of tracers and transforms."""
     if plain() or torch._C._are_functorch_transforms_active():
         return True
@@ -215,7 +215,7 @@ def _backward(
 ) -> list[Tensor | None]:
     points, tensors = inputs[:3], inputs[3:]
     gradients = [
-        torch.zeros_like(t) if t is not None and need else None
+        t.new_zeros(t.shape) if t is not None and need else None
         for t, need in zip(inputs, needed, strict=True)
     ]
     stages, tape = layout.stages(), iter(kept)

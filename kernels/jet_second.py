@@ -1,12 +1,12 @@
 r"""Collapsed series of first and second order through a function of every element: the forward Laplacian.
 
-With ``g_m = f^(m)(u_0)/m!``, first orders u_r, the sum U of the second orders and ``q = Σ_r u_r^2``,
+With ``g_m = f^(m)(u_0)/m!``, first orders u_r, the sum U of the second orders and ``q = Σ_r w_r u_r^2``,
 
     y_0 = g_0,        y_r = g_1 u_r,        Y = g_1 U + g_2 q,
 
 and, gradients with a bar and ``s = 2 g_2 Ȳ``,
 
-    ū_r = g_1 ȳ_r + s u_r,        Ū = g_1 Ȳ,        ū_0 = g_1 ȳ_0 + 2 g_2 Σ_r ȳ_r u_r + s U + 3 g_3 q Ȳ.
+    ū_r = g_1 ȳ_r + s w_r u_r,        Ū = g_1 Ȳ,        ū_0 = g_1 ȳ_0 + 2 g_2 Σ_r ȳ_r u_r + s U + 3 g_3 q Ȳ.
 
 What `sciml.kernels.jet_activation` does for every order, in fewer calls: most operators are of second order,
 and for few directions the calls are a good part of the time.
@@ -26,7 +26,7 @@ from torch import Tensor
 from sciml.kernels.jet_series import Bundle, Ladder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """Where the columns of a bundle lie, before (behind the value) and behind the function; None for none."""
 
@@ -34,9 +34,10 @@ class _Part:
     top_in: int | None
     first_out: slice | None
     top_out: int
+    weights: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SecondOrder:
     """The places of bundles of first and second order."""
 
@@ -48,7 +49,7 @@ class SecondOrder:
         parts = []
         before, behind = 0, 1
         for bundle in bundles:
-            if bundle.order > 2 or not bundle.collapsed or bundle.weights is not None:
+            if bundle.order > 2 or not bundle.collapsed:
                 return None
             first = bundle.count if bundle.order == 2 else 0
             top_in = before + first if degree >= bundle.order else None
@@ -59,6 +60,7 @@ class SecondOrder:
                     top_in,
                     slice(behind, behind + shown) if shown else None,
                     behind + shown,
+                    None if bundle.weights is None else bundle.weights.reshape(-1, 1, 1),
                 )
             )
             before += first + (top_in is not None)
@@ -85,7 +87,8 @@ class SecondOrder:
             q = None if tops is None else tops[len(found)]
             if q is None:
                 # Squares of unshared columns go where the first order will be written.
-                q = torch.mul(u, u, out=first if u.shape[1:] == g0.shape else None).sum(0)
+                squares = torch.mul(u, u, out=first if u.shape[1:] == g0.shape else None)
+                q = (squares if part.weights is None else squares.mul_(part.weights)).sum(0)
             if first is not None:
                 torch.mul(u, g1, out=first)
             torch.mul(g2, q, out=top)
@@ -119,10 +122,11 @@ class SecondOrder:
             assert q is not None and g3 is not None
             of_value.addcmul_(g3 * q, top, value=3.0)
             u = rest[part.first_in]
+            weighted = u if part.weights is None else part.weights * u
             place = result[1 + part.first_in.start : 1 + part.first_in.stop]
             if part.first_out is None:
-                torch.mul(u, t + t, out=place)
+                torch.mul(weighted, t + t, out=place)
                 continue
             first = gradient[part.first_out]
             of_value.addcmul_(g2, torch.mul(first, u, out=place).sum(0), value=2.0)
-            torch.mul(first, g1, out=place).addcmul_(u, t, value=2.0)
+            torch.mul(first, g1, out=place).addcmul_(weighted, t, value=2.0)

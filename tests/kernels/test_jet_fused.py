@@ -43,7 +43,11 @@ def close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
 
 BUNDLES = (
     # What is written out for second order, and what takes the general way.
-    (Bundle(2, 2, collapsed=True), Bundle(1, 1, collapsed=True), Bundle(2, 3, collapsed=True)),
+    (
+        Bundle(2, 2, collapsed=True),
+        Bundle(1, 1, collapsed=True),
+        Bundle(2, 3, collapsed=True, weights=torch.tensor([0.5, -2.0, 1.5], dtype=torch.float64)),
+    ),
     (
         Bundle(2, 2, collapsed=True),
         Bundle(3, 2, collapsed=True, weights=torch.tensor([0.5, -2.0], dtype=torch.float64)),
