@@ -6,7 +6,7 @@ The format is described in ``docs/dataset-format.md``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sciml.dataset_content import prepare
 from sciml.dataset_file import Layout, stored_statistics, summary, verify_file
+from sciml.dataset_points import cell_types, coordinates_of, mesh_of, space_of, structural
 from sciml.dataset_source import FileSource, MemorySource, check_finite, computed_statistics, positions_of
-from sciml.dataset_writer import write_file
+from sciml.dataset_writing import write_dataset
 from sciml.description import describable
 from sciml.errors import DataError, nearest
 from sciml.grid import Grid
+from sciml.locations import Location, time_first
+from sciml.mesh import Points, Space
+from sciml.padding import mask_of, padded
 from sciml.schema import SPLITS, Field, Provenance, Statistics
 
 if TYPE_CHECKING:
@@ -54,9 +57,11 @@ class Dataset:
     Attributes
     ----------
     path : Path
+    kind : "grid", "mesh" or "points"
     grid : Grid
+        Of the kind "grid"; the others have `space` and a `mesh` of each sample.
     fields : dict of str to Field
-        Without the parameters, which have no place on the grid.
+        Without the parameters, which have no place in space.
     indices : (n,) int64
         Positions in the file of this view's samples.
 
@@ -101,13 +106,41 @@ class Dataset:
         return self._source.layout
 
     @property
+    def kind(self) -> str:
+        """Where the values live: on a "grid", on a "mesh" or at "points"."""
+        return str(self._layout.attributes["sciml_format"])
+
+    @property
     def grid(self) -> Grid:
-        """Where the values live."""
-        return self._layout.grid
+        """The grid of all samples.
+
+        Raises
+        ------
+        DataError
+            If the values live on meshes or points.
+        """
+        if not isinstance(self._layout.place, Grid):
+            raise DataError(
+                f"{self.path}: holds values on {self.kind}, not on a grid; see space and mesh(row)."
+            )
+        return self._layout.place
+
+    @property
+    def space(self) -> Space:
+        """The box around the points of all samples, of whichever split.
+
+        Raises
+        ------
+        DataError
+            If the values live on a grid.
+        """
+        if not isinstance(self._layout.place, Space):
+            raise DataError(f"{self.path}: holds values on a grid, see grid, not on meshes or points.")
+        return self._layout.place
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The fields on the grid, by name."""
+        """The fields in space, by name."""
         return dict(self._layout.fields)
 
     @property
@@ -181,15 +214,24 @@ class Dataset:
 
     def in_memory(self, names: Sequence[str] | None = None) -> Dataset:
         """The same view with its fields (or those of ``names``) read once and held, for random access."""
-        wanted = list(self.fields) if names is None else list(names)
+        wanted = {name: self._layout.location(self._field(name)) for name in names or self.fields}
         unique = np.unique(self.indices)
-        arrays = {name: self._source.read(self._field(name).name, unique) for name in wanted}
-        return self._view(MemorySource(self._layout, arrays, unique), self.indices, self._part)
+        pieces: dict[str, Location] = dict(structural(self._layout.locations, self._layout.variables))
+        pieces |= {name: spot for name, spot in wanted.items() if spot is not None and spot.ragged}
+        source = MemorySource(
+            self._layout,
+            {name: self._source.read(name, unique) for name in wanted if name not in pieces},
+            unique,
+            {name: self._source.read_pieces(name, spot, unique) for name, spot in pieces.items()},
+        )
+        return self._view(source, self.indices, self._part)
 
     # Values.
 
     def load(self, name: str, rows: ArrayLike | slice | None = None) -> NDArray[Any]:
         """Values of a field, (n, [time,] [component,] *space), in the type that is stored.
+
+        On points and meshes that all samples share (n, [time,] point[, component]).
 
         Parameters
         ----------
@@ -200,9 +242,16 @@ class Dataset:
         Raises
         ------
         DataError
-            For an unknown field, a row out of range, or values whose checksum does not match.
+            For an unknown field, a row out of range, or values whose checksum does not match; or if every
+            sample has points of its own.
         """
         item = self._field(name)
+        location = self._layout.location(item)
+        if location is not None and location.ragged:
+            raise DataError(
+                f"{self.path}: each sample has {name!r} on its own points; arrays({name!r}) gives an array "
+                f"for each, tensor({name!r}) one that is filled up."
+            )
         positions = self._rows(rows)
         values = self._source.read(name, positions)
         return values if item.sample else np.broadcast_to(values, (len(positions), *values.shape))
@@ -215,12 +264,13 @@ class Dataset:
     ) -> Tensor:
         """Fields side by side in the channel axis: (n, channel, *space), or (n, time, channel, *space).
 
-        Fields that are the same for all samples are repeated.
+        On points, cells and functions (n, [time,] point, channel), filled up with 0 to the largest sample;
+        `mask` says where.  Fields that are the same for all samples are repeated.
 
         Raises
         ------
         DataError
-            As `load`; or if only some of the fields have a time axis.
+            As `load`; or if only some of the fields have a time axis, or they live on different points.
         """
         listed = [self._field(name) for name in ([names] if isinstance(names, str) else names)]
         if len({item.time for item in listed}) != 1:
@@ -228,6 +278,8 @@ class Dataset:
                 f"{self.path}: tensor takes fields that all have a time axis, or all have none, got "
                 f"{[item.name for item in listed]}; load them one by one."
             )
+        if any(self._layout.location(item) is not None for item in listed):
+            return self._tensor_on_points(listed, rows, dtype)
         positions = self._rows(rows)
         lead = 1 + listed[0].time
         steps = self._layout.variables[listed[0].name].shape[int(listed[0].sample)] if lead == 2 else 0
@@ -242,6 +294,106 @@ class Dataset:
             out.narrow(lead, start, item.components).copy_(values)
             start += item.components
         return out
+
+    def _tensor_on_points(
+        self, listed: Sequence[Field], rows: ArrayLike | slice | None, dtype: torch.dtype
+    ) -> Tensor:
+        if len({self._layout.location(item) for item in listed}) != 1:
+            raise DataError(
+                f"{self.path}: tensor takes fields on the same points, got "
+                f"{[f'{item.name} on {item.on}' for item in listed]}; load them one by one."
+            )
+        time = int(listed[0].time)
+        parts = []
+        for item in listed:
+            arrays = self.arrays(item.name, rows)
+            plain = item.components == 1
+            parts.append(padded([a[..., None] if plain else a for a in arrays], axis=time, dtype=dtype))
+        return torch.cat(parts, dim=-1)
+
+    def arrays(self, name: str, rows: ArrayLike | slice | None = None) -> list[NDArray[Any]]:
+        """One array for each sample, ([time,] point[, component]), of a field on points, cells or its own.
+
+        Raises
+        ------
+        DataError
+            As `load`; or for a field on a grid.
+        """
+        item, location, positions = self._field(name), self._location(name), self._rows(rows)
+        if location.ragged:
+            found = self._source.read_pieces(name, location, positions)
+            return [time_first(values, time=item.time) for values in found]
+        return list(self.load(name, rows))
+
+    def count(self, rows: ArrayLike | slice | None = None, on: str | None = None) -> Rows:
+        """How many points each sample has, (n,); or how many entries the field ``on``."""
+        return self._location(on).count(self._rows(rows))
+
+    def mask(self, rows: ArrayLike | slice | None = None, on: str | None = None) -> Tensor:
+        """Where `tensor` and `coordinates` of these samples are real, (n, point) bool."""
+        return mask_of(self.count(rows, on))
+
+    def coordinates(
+        self,
+        rows: ArrayLike | slice | None = None,
+        on: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        *,
+        unit: bool = False,
+    ) -> Tensor:
+        """Where the points of these samples are, (n, point, dim), filled up with 0.
+
+        Parameters
+        ----------
+        rows : sequence of int, truth values or slice, optional
+        on : str, optional
+            A function's name, for its own points.
+        dtype : torch.dtype
+        unit : bool
+            Whether the box around all points of the file is scaled to the unit box.
+
+        Raises
+        ------
+        DataError
+            On a grid, and for a field on cells.
+        """
+        location = self._location(on)
+        name = coordinates_of(location.dim)
+        if location.dim == "cell":
+            raise DataError(
+                f"{self.path}: {on!r} lives on cells; mesh(row).centers() are the middles of a mesh."
+            )
+        arrays = self._source.read_pieces(name, location, self._rows(rows))
+        if unit:
+            space = space_of(self._layout.variables[name])
+            arrays = [space.unit(array) for array in arrays]
+        return padded(arrays, dtype=dtype)
+
+    def mesh(self, row: int) -> Points:
+        """The `Mesh` of one sample; its `Points` if the file has no cells.
+
+        Raises
+        ------
+        DataError
+            On a grid, or for a row out of range.
+        """
+        place, variables = self.space, self._layout.variables
+        positions = self._rows([row])
+        values = {
+            name: self._source.read_pieces(name, location, positions)[0]
+            for name, location in structural(self._layout.locations, variables)
+            if location.dim in ("node", "cell")
+        }
+        return mesh_of(values, place, cell_types(variables))
+
+    def _location(self, on: str | None) -> Location:
+        """The points of a function, the cells of a field; by default the points of the samples."""
+        found = self._layout.locations.get("node") if on is None else self._layout.location(self._field(on))
+        if found is None:
+            raise DataError(
+                f"{self.path}: {'the samples' if on is None else repr(on)} lives on a grid, see grid."
+            )
+        return found
 
     def parameters(self, rows: ArrayLike | slice | None = None) -> NDArray[np.float64] | None:
         """Numbers per sample, (n, p), columns as in `parameter_names`; None without parameters."""
@@ -340,67 +492,3 @@ def open_dataset(path: str | Path) -> Dataset:
         As `Dataset`.
     """
     return Dataset(path)
-
-
-def write_dataset(
-    path: str | Path,
-    *,
-    grid: Grid,
-    fields: Sequence[tuple[Field, NDArray[Any]]],
-    split: ArrayLike,
-    times: ArrayLike | None = None,
-    variables: Mapping[str, ArrayLike] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    provenance: Provenance | None = None,
-) -> Dataset:
-    """Write a dataset file and open it.
-
-    The file appears under its name only after it was written, synced, read back and compared with the
-    checksums. Equal content gives equal bytes.
-
-    Parameters
-    ----------
-    path : str or Path
-    grid : Grid
-    fields : sequence of (Field, array)
-        Arrays in memory order: (sample, [time,] [component,] *space); (sample,) for a parameter.  Stored in
-        their type, except that truth values become int8 and parameters float64.
-    split : (sample,) integers
-        0 train, 1 valid, 2 test.
-    times : (time,) increasing, optional
-    variables : mapping, optional
-        One number per sample: ``sample_seed``, ``status`` (0 ok, 1 regenerated, 2 suspect),
-        ``discretization_error``; any other name is a parameter without unit.
-    attributes : mapping, optional
-        Further root attributes; entries named as those of `Provenance` replace them.
-    provenance : Provenance, optional
-
-    Raises
-    ------
-    DataError
-        For anything that does not fit, and for NaN or infinity.
-    FileNotFoundError
-        If the folder does not exist.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> u = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     fields = [(Field("u", "output"), u)]
-    ...     data = write_dataset(folder + "/u.h5", grid=Grid.box((4,)), fields=fields, split=[0, 0, 2])
-    ...     data.train.tensor(["u"]).shape
-    torch.Size([2, 1, 4])
-    """
-    content = prepare(
-        grid,
-        fields,
-        split,
-        times=times,
-        variables=variables or {},
-        attributes=attributes or {},
-        provenance=provenance or Provenance(),
-    )
-    target = Path(path).absolute()
-    write_file(target, content)
-    return Dataset(target)

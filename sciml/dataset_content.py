@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sciml.dataset_points import function_of, stacked, structure_of
 from sciml.errors import DataError
 from sciml.grid import Axis, Grid
+from sciml.locations import Location
+from sciml.mesh import Points, PointSet, Space
 from sciml.schema import (
     BOOKKEEPING,
     DTYPES,
@@ -28,23 +31,27 @@ from sciml.schema import (
     component_dimensions,
     dimensions,
     dump,
+    location_of,
 )
+
+Place = Grid | Points | Sequence[Points]
+Values = NDArray[Any] | PointSet | Sequence[NDArray[Any]] | Sequence[PointSet]
 
 
 @dataclass(frozen=True)
 class Content:
     """What a file will hold, checked: arrays in file order, attributes without checksums and statistics."""
 
-    grid: Grid
     fields: tuple[Field, ...]
     attributes: dict[str, Any]
     variables: dict[str, tuple[Variable, NDArray[Any]]]
     train: NDArray[np.int64]
+    locations: dict[str, Location]
 
 
 def prepare(
-    grid: Grid,
-    fields: Sequence[tuple[Field, NDArray[Any]]],
+    grid: Place,
+    fields: Sequence[tuple[Field, Values]],
     split: ArrayLike,
     *,
     times: ArrayLike | None,
@@ -65,25 +72,43 @@ def prepare(
     count = len(parts)
     listed = [item for item, _ in fields]
     listed += [Field(name, "parameter") for name in variables if name not in BOOKKEEPING]
-    arrays = [array for _, array in fields]
+    arrays: list[Values] = [array for _, array in fields]
     arrays += [np.asarray(variables[f.name], dtype=np.float64) for f in listed[len(arrays) :]]
-    _check_names(grid, listed)
     frames = None if times is None else np.asarray(times, dtype=np.float64)
     if (frames is None) != (not any(f.time for f in listed)):
         raise DataError(
             "write_dataset: times and fields with time=True belong together; got one without the other."
         )
-    found = dict(_coordinates(grid, count, frames, provenance.time_units))
-    component = component_dimensions(listed)
+    place: Grid | Space
+    locations: list[Location]
+    if isinstance(grid, Grid):
+        place, structure, locations = grid, dict(_axes(grid)), []
+    else:
+        place, structure, locations = structure_of(grid, count)
+    kind = "grid" if isinstance(place, Grid) else "mesh" if "cells" in structure else "points"
+    _check_names(place, listed)
+    spots = {location.dim: location for location in locations}
+    found = dict(_coordinates(count, frames, provenance.time_units)) | structure
+    shapes = _Shapes(place, spots, component_dimensions(listed), count, 0 if frames is None else len(frames))
     for item, array in zip(listed, arrays, strict=True):
-        found[item.name] = _field(item, array, grid, component, count, frames)
+        values: Any = array
+        if item.on == "own":
+            values, further, spot = function_of(
+                item, values, place if isinstance(place, Space) else None, count
+            )
+            taken = sorted(set(further) & (set(found) | {f.name for f in listed}))
+            if taken:
+                raise DataError(f"write_dataset: {taken[0]!r} is the name of the points of {item.name!r}.")
+            spots[spot.dim] = spot
+            found |= further
+        found[item.name] = _field(item, values, shapes)
     for name in (n for n in BOOKKEEPING if n in variables or n == "split"):
         found[name] = _bookkeeping(name, parts if name == "split" else variables[name], count)
     root = {
         "Conventions": "CF-1.11",
         "sciml_schema": SCHEMA,
-        "sciml_format": "grid",
-        **provenance.attributes(grid, listed),
+        "sciml_format": kind,
+        **provenance.attributes(place, listed),
         "checksum_algorithm": "sha256",
     }
     for name in [n for n in attributes if n not in known]:
@@ -93,7 +118,7 @@ def prepare(
                 f"write_dataset: the attribute {name!r} is set by the schema; choose another name."
             )
         root[name] = _attribute(name, attributes[name])
-    return Content(grid, tuple(listed), root, found, np.flatnonzero(parts == 0))
+    return Content(tuple(listed), root, found, np.flatnonzero(parts == 0), spots)
 
 
 def _split_array(split: ArrayLike) -> NDArray[np.int8]:
@@ -106,26 +131,30 @@ def _split_array(split: ArrayLike) -> NDArray[np.int8]:
     return parts.astype(np.int8)
 
 
-def _check_names(grid: Grid, fields: Sequence[Field]) -> None:
+def _check_names(place: Grid | Space, fields: Sequence[Field]) -> None:
     names = [f.name for f in fields]
-    for axis in grid.axes:
-        check_name(axis.name, "write_dataset: axis")
-    if not any(f.role != "parameter" for f in fields):
-        raise DataError("write_dataset: needs at least one field on the grid.")
-    twice = sorted({n for n in names + list(grid.names) if (names + list(grid.names)).count(n) > 1})
-    taken = sorted(n for n in names + list(grid.names) if n in RESERVED or n.split("_")[0] == "component")
+    axes = list(place.names) if isinstance(place, Grid) else []  # those of points are no variables
+    for name in axes:
+        check_name(name, "write_dataset: axis")
+    if not any(f.role != "parameter" and f.on != "own" for f in fields):
+        raise DataError("write_dataset: needs at least one field on the grid, points or cells.")
+    twice = sorted({n for n in names + axes if (names + axes).count(n) > 1})
+    taken = sorted(n for n in names + axes if n in RESERVED or n.split("_")[0] == "component")
     if twice or taken:
         raise DataError(f"write_dataset: names must be distinct and not reserved, got {twice or taken}.")
 
 
 def _coordinates(
-    grid: Grid, count: int, times: NDArray[np.float64] | None, time_units: str
+    count: int, times: NDArray[np.float64] | None, time_units: str
 ) -> Iterator[tuple[str, tuple[Variable, NDArray[Any]]]]:
     yield _coordinate("sample", np.arange(count), {"long_name": "sample number", "units": "1"})
     if times is not None:
         if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise DataError(f"write_dataset: times must be finite and increase, got shape {times.shape}.")
         yield _coordinate("time", times, {"axis": "T", "long_name": "time", "units": time_units})
+
+
+def _axes(grid: Grid) -> Iterator[tuple[str, tuple[Variable, NDArray[Any]]]]:
     for axis in grid.axes:
         yield _coordinate(axis.name, axis.coordinates, _axis_attributes(axis))
 
@@ -143,16 +172,52 @@ def _coordinate(
     return name, (Variable(name, values.dtype, values.shape, (name,), attributes), values)
 
 
-def _field(
-    item: Field,
-    array: NDArray[Any],
-    grid: Grid,
-    component: Mapping[int, str],
-    count: int,
-    times: NDArray[np.float64] | None,
-) -> tuple[Variable, NDArray[Any]]:
-    """Check an array, (sample, [time,] [component,] *space), and turn it to file order without copying."""
-    values = np.asarray(array)
+@dataclass(frozen=True)
+class _Shapes:
+    """What decides the shape of a field's array."""
+
+    place: Grid | Space
+    spots: Mapping[str, Location]
+    component: Mapping[int, str]
+    count: int
+    frames: int
+
+    def space(self, item: Field) -> tuple[tuple[str, ...], tuple[int, ...], Location | None]:
+        """Dimensions and sizes of the points that a field lives on, and their location off the grid."""
+        if isinstance(self.place, Grid) and item.on == "points":
+            return self.place.names, self.place.shape, None
+        dim = location_of(item)
+        if dim not in self.spots:
+            raise DataError(f"write_dataset: field {item.name!r} is on cells, but there is no Mesh.")
+        return (dim,), (self.spots[dim].size,), self.spots[dim]
+
+
+def _field(item: Field, given: Any, shapes: _Shapes) -> tuple[Variable, NDArray[Any]]:
+    """Check the values of a field and turn them to file order, without copying unless the mesh is ragged."""
+    if item.role == "parameter":
+        space: tuple[str, ...] = ()
+        sizes: tuple[int, ...] = ()
+        spot = None
+    else:
+        space, sizes, spot = shapes.space(item)
+    ragged = spot is not None and spot.ragged
+    if ragged and not item.sample:
+        raise DataError(
+            f"write_dataset: field {item.name!r} cannot be the same for all samples: each has its own points."
+        )
+    if spot is not None and ragged:
+        values = stacked(item, given, spot, shapes.frames)
+    else:
+        values = np.asarray(given)
+    values, attributes = _stored(item, values)
+    dims = dimensions(item, space, shapes.component, ragged=ragged)
+    if not ragged:
+        values = _arranged(item, values, space, sizes, shapes, last=spot is not None)
+    return Variable(item.name, canonical(values.dtype), values.shape, dims, attributes), values
+
+
+def _stored(item: Field, values: NDArray[Any]) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Values in a type that is stored, and the attributes of the variable."""
     attributes: dict[str, Any] = {"long_name": item.long_name or item.name, "units": item.units}
     attributes |= {"sciml_role": item.role, "sciml_rank": item.rank}
     if values.dtype.kind == "b":
@@ -165,33 +230,41 @@ def _field(
         raise DataError(
             f"write_dataset: field {item.name!r} has type {values.dtype}, not stored; use {hint}."
         )
-    dims = dimensions(item, grid, component)
-    sizes = {
-        "sample": count,
-        "time": 0 if times is None else len(times),
-        **dict(zip(grid.names, grid.shape, strict=True)),
-    }
-    shape = tuple(sizes.get(name, item.components) for name in dims)
-    places = ["component" if name not in sizes else name for name in dims]
-    lead = item.sample + item.time
-    if item.components > 1:
-        places.insert(lead, places.pop())
-    expected = tuple(item.components if place == "component" else sizes[place] for place in places)
+    return values, attributes
+
+
+def _arranged(
+    item: Field,
+    values: NDArray[Any],
+    space: tuple[str, ...],
+    sizes: tuple[int, ...],
+    shapes: _Shapes,
+    *,
+    last: bool,
+) -> NDArray[Any]:
+    """An array in file order from ([sample,] [time,] [component,] *space), or with components ``last``."""
+    lead = {"sample": shapes.count} if item.sample else {}
+    lead |= {"time": shapes.frames} if item.time else {}
+    places, expected = [*lead, *space], (*lead.values(), *sizes)
+    axis = len(expected) if last else len(lead)
+    full = (*expected[:axis], item.components, *expected[axis:])
     # One component may come with or without its axis: operators produce it, plain arrays do not have it.
-    if (
-        item.components == 1
-        and item.role != "parameter"
-        and values.shape == (*expected[:lead], 1, *expected[lead:])
-    ):
+    if item.components == 1 and item.role != "parameter" and values.shape == full:
         values = values.reshape(expected)
+    if item.components > 1:
+        places.insert(axis, "component")
+        expected = full
     if values.shape != expected:
+        order = (
+            "Components come last."
+            if last
+            else f"Components come before space, and axes follow the grid's order {space}."
+        )
         raise DataError(
             f"write_dataset: field {item.name!r} must have shape ({', '.join(places)}) = {expected}, got "
-            f"{values.shape}. Components come before space, and axes follow the grid's order {grid.names}."
+            f"{values.shape}. {order}"
         )
-    if item.components > 1:
-        values = np.moveaxis(values, lead, -1)
-    return Variable(item.name, canonical(values.dtype), shape, dims, attributes), values
+    return np.moveaxis(values, axis, -1) if item.components > 1 else values
 
 
 def _bookkeeping(name: str, given: ArrayLike, count: int) -> tuple[Variable, NDArray[Any]]:

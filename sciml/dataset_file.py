@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sciml.dataset_points import cell_types, read_locations, read_space
 from sciml.errors import DataError, ShapeError
 from sciml.grid import Axis, Grid
 from sciml.hdf5 import (
@@ -23,6 +25,8 @@ from sciml.hdf5 import (
     refusing,
     sha256_of,
 )
+from sciml.locations import Location
+from sciml.mesh import Space
 from sciml.schema import (
     BOOKKEEPING,
     JSON_ATTRIBUTES,
@@ -33,6 +37,8 @@ from sciml.schema import (
     Statistics,
     Variable,
     content_digest,
+    dimensions,
+    location_of,
 )
 
 
@@ -45,11 +51,17 @@ class Layout:
 
     attributes: Mapping[str, Any]
     digest: str
-    grid: Grid
+    place: Grid | Space
+    locations: Mapping[str, Location]
     fields: Mapping[str, Field]
     parameters: tuple[str, ...]
     variables: Mapping[str, Variable]
     small: Mapping[str, NDArray[Any]]
+
+    def location(self, item: Field) -> Location | None:
+        """The points or cells that a field lives on; None on a grid."""
+        on_grid = isinstance(self.place, Grid) and item.on == "points"
+        return None if on_grid else self.locations[location_of(item)]
 
 
 def read_layout(file: Any, path: Path) -> Layout:
@@ -140,7 +152,8 @@ def read_variables(file: Any, path: Path, names: Sequence[str]) -> dict[str, Var
 
 def _is_small(variable: Variable) -> bool:
     """Whether the values are read and verified at once: coordinates and numbers per sample, not fields."""
-    return _is_parameter(variable) or (len(variable.dims) == 1 and "sciml_role" not in variable.attributes)
+    along = variable.dims in (("sample",), (variable.name,))
+    return _is_parameter(variable) or (along and "sciml_role" not in variable.attributes)
 
 
 def _is_parameter(variable: Variable) -> bool:
@@ -167,10 +180,8 @@ def _interpret(
     roles = {name: v for name, v in variables.items() if "sciml_role" in v.attributes}
     listed = {name: v for name, v in roles.items() if not _is_parameter(v)}
     if not listed:
-        raise DataError(f"{path}: has no field (no variable with sciml_role on a grid).")
+        raise DataError(f"{path}: has no field (no variable with sciml_role but parameters).")
     decoded = {k: json.loads(v) if k in JSON_ATTRIBUTES else v for k, v in attributes.items()}
-    space = _space(next(iter(listed.values())).dims)
-    grid = _grid(space, decoded.get("domain"), variables, small, path)
     for name in ("sample", "split"):
         if name not in small or variables[name].dims != ("sample",):
             raise DataError(f"{path}: has no variable {name!r} along the dimension sample.")
@@ -178,13 +189,24 @@ def _interpret(
         raise DataError(f"{path}: split has values other than 0 (train), 1 (valid) and 2 (test).")
     for name in (n for n in (*BOOKKEEPING, *roles) if n in small and variables[n].dims != ("sample",)):
         raise DataError(f"{path}: {name} must lie along the dimension sample, got {variables[name].dims}.")
-    fields = {name: _field(variable, space, path) for name, variable in listed.items()}
+    locations = read_locations(listed, variables, small, path)
+    place: Grid | Space
+    if attributes["sciml_format"] == "grid":
+        place = _grid(_axes(listed.values()), decoded.get("domain"), variables, small, path)
+    else:
+        place = read_space(str(attributes["sciml_format"]), decoded.get("domain"), variables, path)
+    fields = {name: _field(variable, place, locations, path) for name, variable in listed.items()}
     parameters = tuple(name for name in roles if name not in listed)
-    return Layout(decoded, str(attributes["sciml_digest"]), grid, fields, parameters, variables, small)
+    digest = str(attributes["sciml_digest"])
+    return Layout(decoded, digest, place, locations, fields, parameters, variables, small)
 
 
-def _space(dims: Sequence[str]) -> tuple[str, ...]:
-    return tuple(d for d in dims if d not in ("sample", "time") and not d.startswith("component"))
+def _axes(fields: Iterable[Variable]) -> tuple[str, ...]:
+    """The dimensions of the first field on the grid that are its axes."""
+    on_grid = (v.dims for v in fields if f"{v.name}_point" not in v.dims)
+    return tuple(
+        d for d in next(on_grid, ()) if d not in ("sample", "time") and not d.startswith("component")
+    )
 
 
 def _grid(
@@ -224,32 +246,33 @@ def _grid(
     return Grid(tuple(axes))
 
 
-def _field(variable: Variable, space: Sequence[str], path: Path) -> Field:
+def _field(variable: Variable, place: Grid | Space, locations: Mapping[str, Location], path: Path) -> Field:
     dims, told = variable.dims, variable.attributes
     last = dims[-1].startswith("component")
-    sample, time = "sample" in dims, "time" in dims
-    order = (
-        *(("sample",) if sample else ()),
-        *(("time",) if time else ()),
-        *space,
-        *(dims[-1:] if last else ()),
-    )
-    if dims != order:
-        raise DataError(f"{path}: field {variable.name!r} has dimensions {dims}, expected the order {order}.")
+    on = "own" if f"{variable.name}_point" in dims else "cells" if "cell" in dims else "points"
     title = str(told.get("long_name", ""))
     try:
-        return Field(
+        item = Field(
             variable.name,
             str(told["sciml_role"]),
             units=str(told.get("units", "1")),
             long_name="" if title == variable.name else title,
             components=variable.shape[-1] if last else 1,
-            time=time,
-            sample=sample,
+            time="time" in dims,
             rank=int(told.get("sciml_rank", 0)),
+            on=on,
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    on_grid = isinstance(place, Grid) and on == "points"
+    spot = None if on_grid else locations.get(location_of(item))
+    item = dataclasses.replace(item, sample="sample" in dims or (spot is not None and spot.ragged))
+    space = place.names if isinstance(place, Grid) and on_grid else (location_of(item),)
+    component = {item.components: dims[-1]}
+    order = dimensions(item, space, component, ragged=spot is not None and spot.ragged)
+    if dims != order or (spot is None and not on_grid):
+        raise DataError(f"{path}: field {variable.name!r} has dimensions {dims}, expected the order {order}.")
+    return item
 
 
 def verify_file(file: Any, layout: Layout, path: Path) -> None:
@@ -283,14 +306,30 @@ def stored_statistics(layout: Layout, name: str, path: Path) -> Statistics | Non
     return Statistics(**found)
 
 
+def _place_lines(layout: Layout, indices: NDArray[np.int64]) -> Iterable[str]:
+    if isinstance(layout.place, Grid):
+        for axis in layout.place.axes:
+            kind = f"{'periodic ' if axis.periodic else ''}{axis.kind}"
+            bounds = f"[{axis.lower:g}, {axis.upper:g}] {axis.units}"
+            yield f"  {axis.name:<12} {axis.size} {kind} on {bounds}"
+        return
+    space = layout.place
+    for name, lower, upper in zip(space.names, space.lower, space.upper, strict=True):
+        yield f"  {name:<12} on [{lower:g}, {upper:g}] {space.units}"
+    for dim, spot in layout.locations.items():
+        counts = spot.count(indices)
+        if len(counts) and dim in ("node", "cell"):
+            each = f"{counts.min()} to {counts.max()} in a sample" if spot.ragged else f"{spot.size}, shared"
+            kinds = f" ({', '.join(cell_types(layout.variables))})" if dim == "cell" else ""
+            yield f"  {dim + 's':<12} {each}{kinds}"
+
+
 def summary(layout: Layout, name: str, indices: NDArray[np.int64]) -> str:
     """A few lines for people: splits, axes, fields, parameters."""
     parts = layout.small["split"][indices]
     counts = ", ".join(f"{int((parts == i).sum())} {split}" for i, split in enumerate(SPLITS) if i in parts)
     lines = [f"<Dataset {name}: {len(indices)} samples ({counts})>"]
-    for axis in layout.grid.axes:
-        kind = f"{'periodic ' if axis.periodic else ''}{axis.kind}"
-        lines.append(f"  {axis.name:<12} {axis.size} {kind} on [{axis.lower:g}, {axis.upper:g}] {axis.units}")
+    lines += _place_lines(layout, indices)
     if "time" in layout.small:
         times = layout.small["time"]
         lines.append(f"  {'time':<12} {times.size} frames from {times[0]:g} to {times[-1]:g}")

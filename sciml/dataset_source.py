@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.dataset_file import Layout, read_layout
 from sciml.errors import DataError
-from sciml.hdf5 import check_beginning, identity, open_file, refusing, rows_per_block, runs
+from sciml.hdf5 import BLOCK_BYTES, check_beginning, identity, open_file, refusing, rows_per_block, runs
+from sciml.locations import Location
 from sciml.moments import moments
 from sciml.schema import Field, Statistics
 
 Rows = NDArray[np.int64]
 
 
-def to_memory_order(values: NDArray[Any], item: Field) -> NDArray[Any]:
-    """(sample, time, *space, component) of the file to (sample, time, component, *space)."""
-    if item.components == 1:
+def to_memory_order(values: NDArray[Any], item: Field, *, on_grid: bool = True) -> NDArray[Any]:
+    """(sample, time, *space, component) of the file to (sample, time, component, *space) on a grid."""
+    if item.components == 1 or not on_grid:
         return values
     return np.ascontiguousarray(np.moveaxis(values, -1, item.sample + item.time))
 
@@ -74,17 +76,21 @@ class FileSource:
             self._handle = handle
         return handle
 
+    def _dataset(self, name: str) -> Any:
+        handle = self.handle()
+        if name not in handle.variables:
+            handle.variables[name] = handle.file[name]
+        return handle.variables[name]
+
     def read(self, name: str, rows: Rows) -> NDArray[Any]:
         """The field at these positions along ``sample``, in memory order; all of a field without samples."""
         item, variable = self.layout.fields[name], self.layout.variables[name]
+        on_grid = self.layout.location(item) is None
         with refusing(self.path, f"field {name!r}"):
-            handle = self.handle()
-            if name not in handle.variables:
-                handle.variables[name] = handle.file[name]
-            dataset = handle.variables[name]
+            dataset = self._dataset(name)
             native = variable.dtype.newbyteorder("=")
             if not item.sample:
-                return to_memory_order(dataset[()].astype(native, copy=False), item)
+                return to_memory_order(dataset[()].astype(native, copy=False), item, on_grid=on_grid)
             # HDF5 reads increasing rows only, and fast only if contiguous: sort, read runs, undo the sorting.
             unique, places = np.unique(rows, return_inverse=True)
             values = np.empty((len(unique), *variable.shape[1:]), dtype=native)
@@ -92,30 +98,62 @@ class FileSource:
                 dataset.read_direct(values, np.s_[start:stop], np.s_[begin:end])
             if not np.array_equal(unique, rows):
                 values = values[places]
-        return to_memory_order(values, item)
+        return to_memory_order(values, item, on_grid=on_grid)
+
+    def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
+        """What a variable along points or cells has for each of the samples, in file order."""
+        native = self.layout.variables[name].dtype.newbyteorder("=")
+        with refusing(self.path, f"{name!r}"):
+            dataset = self._dataset(name)
+            if location.ragged:
+                return location.read(dataset, native, rows)
+            return [dataset[()].astype(native, copy=False)] * len(rows)
 
 
 class MemorySource:
-    """Holds fields in memory, in memory order, for some positions along ``sample``."""
+    """Holds fields in memory, in memory order, for some positions along ``sample``.
 
-    def __init__(self, layout: Layout, arrays: Mapping[str, NDArray[Any]], rows: Rows) -> None:
+    ``arrays`` are as `FileSource.read` gives them for ``rows``, ``pieces`` as `FileSource.read_pieces` does.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        arrays: Mapping[str, NDArray[Any]],
+        rows: Rows,
+        pieces: Mapping[str, list[NDArray[Any]]] | None = None,
+    ) -> None:
         self.layout = layout
-        self.arrays = dict(arrays)
+        self.arrays, self.pieces = dict(arrays), dict(pieces or {})
         self._slot = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
         self._slot[rows] = np.arange(len(rows))
 
     def read(self, name: str, rows: Rows) -> NDArray[Any]:
         """As `FileSource.read`; always a copy, so that a caller may change it in place."""
         if name not in self.arrays:
-            raise DataError(f"in_memory: field {name!r} was not loaded, only {', '.join(self.arrays)}.")
+            raise DataError(_not_loaded(name, (*self.arrays, *self.pieces)))
         if not self.layout.fields[name].sample:
             return self.arrays[name].copy()
         return self.arrays[name][self._slot[rows]]
 
+    def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
+        """As `FileSource.read_pieces`; each a copy."""
+        if name not in self.pieces:
+            raise DataError(_not_loaded(name, (*self.arrays, *self.pieces)))
+        return [self.pieces[name][slot].copy() for slot in self._slot[rows]]
+
+
+def _not_loaded(name: str, loaded: Iterable[str]) -> str:
+    return f"in_memory: {name!r} was not loaded, only {', '.join(loaded)}."
+
 
 def _blocks(layout: Layout, item: Field, rows: Rows) -> Iterator[Rows]:
     """``rows`` in pieces of about 16 MiB; a single one for a field that is the same for all samples."""
-    variable = layout.variables[item.name]
+    variable, location = layout.variables[item.name], layout.location(item)
+    if location is not None and location.ragged:
+        row = math.prod(variable.shape[1:]) * variable.dtype.itemsize
+        yield from location.blocks(rows, row, BLOCK_BYTES)
+        return
     if not item.sample:
         yield rows[:1]
         return
@@ -127,17 +165,30 @@ def _blocks(layout: Layout, item: Field, rows: Rows) -> Iterator[Rows]:
 def computed_statistics(source: FileSource | MemorySource, item: Field, rows: Rows) -> Statistics:
     """The moments of a field over ``rows``, where the file does not state them."""
     lead = item.sample + item.time
+    location = source.layout.location(item)
+    ragged = location is not None and location.ragged
 
     def blocks() -> Iterator[NDArray[Any]]:
         for piece in _blocks(source.layout, item, rows):
-            values = source.read(item.name, piece)
-            yield np.moveaxis(values if item.components > 1 else np.expand_dims(values, lead), lead, -1)
+            if location is not None and ragged:
+                values = np.concatenate(source.read_pieces(item.name, location, piece))
+            else:
+                values = source.read(item.name, piece)
+            if item.components == 1:
+                yield values[..., None]
+            else:
+                yield np.moveaxis(values, lead, -1) if location is None else values
 
-    return moments(blocks, item.name, time_axis=int(item.sample) if item.time else None)
+    time_axis = 1 if ragged else int(item.sample)
+    return moments(blocks, item.name, time_axis=time_axis if item.time else None)
 
 
 def check_finite(source: FileSource | MemorySource, item: Field, rows: Rows, path: Path) -> None:
     """Raise DataError at the first NaN or infinity of a field."""
+    location = source.layout.location(item)
+    if location is not None:
+        _check_finite_points(source, item, location, rows, path)
+        return
     for piece in _blocks(source.layout, item, rows):
         values = source.read(item.name, piece)
         if values.dtype.kind != "f" or np.isfinite(values).all():
@@ -149,8 +200,28 @@ def check_finite(source: FileSource | MemorySource, item: Field, rows: Rows, pat
         place += [f"component {where.pop(0) if item.components > 1 else 0}"]
         raise DataError(
             f"{path}: field {item.name!r} is {found} at {', '.join(place)}, grid index {tuple(where)} of "
-            f"{source.layout.grid.names}. Leave that sample out (subset) or generate it again."
+            f"{source.layout.place.names}. Leave that sample out (subset) or generate it again."
         )
+
+
+def _check_finite_points(
+    source: FileSource | MemorySource, item: Field, location: Location, rows: Rows, path: Path
+) -> None:
+    for piece in _blocks(source.layout, item, rows):
+        if location.ragged:
+            arrays: Iterable[NDArray[Any]] = source.read_pieces(item.name, location, piece)
+        else:
+            arrays = source.read(item.name, piece) if item.sample else [source.read(item.name, piece)]
+        for row, values in zip(piece, arrays, strict=False):
+            if values.dtype.kind != "f" or np.isfinite(values).all():
+                continue
+            where = np.argwhere(~np.isfinite(values))[0]
+            names = [d for d in source.layout.variables[item.name].dims if d != "sample"]
+            place = ", ".join(f"{name} {int(i)}" for name, i in zip(names, where, strict=True))
+            raise DataError(
+                f"{path}: field {item.name!r} is {values[tuple(where)]} in sample {row} at {place}. Leave "
+                "that sample out (subset) or generate it again."
+            )
 
 
 def positions_of(indices: ArrayLike, size: int, what: str) -> Rows:

@@ -143,7 +143,10 @@ def _fill(file: Any, content: Content) -> None:
     items = {f.name: f for f in content.fields}
     for name, (_, values) in content.variables.items():
         if name in items and items[name].role != "parameter":
-            _set_statistics(file[name], items[name], values, content.train)
+            dims = content.variables[name][0].dims
+            spot = content.locations.get(dims[0])
+            train = spot.places(content.train) if spot is not None and spot.ragged else content.train
+            _set_statistics(file[name], items[name], values, train, dims)
     _set_attributes(file, content.attributes)
     # Over what a reader will find, not over what was meant to be written.
     described = read_variables(file, Path(file.filename), list(content.variables))
@@ -177,7 +180,10 @@ def _stream(dataset: Any, values: NDArray[Any], name: str) -> str:
     return state.hexdigest()
 
 
-def _set_statistics(dataset: Any, item: Field, values: NDArray[Any], train: NDArray[np.int64]) -> None:
+def _set_statistics(
+    dataset: Any, item: Field, values: NDArray[Any], train: NDArray[np.int64], dims: tuple[str, ...]
+) -> None:
+    """The moments over the entries ``train`` of the first dimension: samples, or the points of samples."""
     if item.sample and len(train) == 0:
         return
 
@@ -192,7 +198,7 @@ def _set_statistics(dataset: Any, item: Field, values: NDArray[Any], train: NDAr
             picked = rows[start : start + step]
             yield values[picked].reshape(len(picked), *tail, width)
 
-    time_axis = int(item.sample) if item.time else None
+    time_axis = dims.index("time") if item.time else None
     for key, value in statistics_attributes(moments(blocks, item.name, time_axis=time_axis)).items():
         dataset.attrs[key] = value
     dataset.attrs["statistics_split"] = _text("train")

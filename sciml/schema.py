@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sciml.errors import DataError, nearest
 from sciml.grid import Grid
+from sciml.mesh import Space
 
 Float = NDArray[np.float64]
 Role = Literal["input", "output", "state", "parameter", "coefficient", "mask", "static"]
@@ -26,7 +27,8 @@ Role = Literal["input", "output", "state", "parameter", "coefficient", "mask", "
 SCHEMA = "1.0"
 ROLES: tuple[str, ...] = ("input", "output", "state", "parameter", "coefficient", "mask", "static")
 SPLITS: tuple[str, ...] = ("train", "valid", "test")  # the position is the value stored in `split`
-KINDS = ("grid",)
+KINDS = ("grid", "mesh", "points")
+ON = ("points", "cells", "own")
 # The NAME of a netCDF-4 dimension without values; its length follows in ten columns.
 DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable."
 # Attributes by which HDF5 and netCDF-4 tie variables to dimensions: structure, not content.
@@ -48,7 +50,12 @@ JSON_ATTRIBUTES = ("boundary", "domain", "task")
 # Bookkeeping along `sample`: stored type and attributes.
 FLAGGED = {"split": SPLITS, "status": ("ok", "regenerated", "suspect")}
 BOOKKEEPING = {"split": "i1", "status": "i1", "sample_seed": "i8", "discretization_error": "f8"}
-RESERVED = frozenset({"sample", "time", "complex", "vertex", "n_time", *BOOKKEEPING})
+# Of meshes and points: their dimensions, and the variables that make them.
+STRUCTURAL = ("node_coords", "node_count", "boundary_tag", "cells", "cell_type", "cell_count")
+RESERVED = frozenset(
+    {"sample", "time", "complex", "vertex", "n_time", "node", "cell", "corner", "space"}
+    | {*BOOKKEEPING, *STRUCTURAL}
+)
 
 # What torch and netCDF both read, as little-endian: float16 kills a reader of the netCDF C library, 64-bit
 # unsigned has no torch type, and complex numbers have no netCDF type.
@@ -59,7 +66,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Field:
-    """One physical quantity on the grid, or (role "parameter") one number per sample.
+    """One physical quantity in space, or (role "parameter") one number per sample.
 
     Parameters
     ----------
@@ -79,6 +86,9 @@ class Field:
         Whether they differ from sample to sample.
     rank : int, optional
         0 scalar (or a list of scalars), 1 vector, 2 tensor; by default 0 for one component and 1 for more.
+    on : str
+        "points" of the grid, the mesh or the cloud; "cells" of a mesh; "own" for a function known at points
+        of its own, such as a load on the boundary.
 
     Raises
     ------
@@ -99,9 +109,15 @@ class Field:
     time: bool = False
     sample: bool = True
     rank: int | None = None
+    on: str = "points"
 
     def __post_init__(self) -> None:
         check_name(self.name, "Field")
+        if self.on not in ON:
+            raise DataError(
+                f"Field {self.name!r}: on must be one of {', '.join(ON)}, got {self.on!r}."
+                f"{nearest(str(self.on), ON)}"
+            )
         if self.role not in ROLES:
             raise DataError(
                 f"Field {self.name!r}: role must be one of {', '.join(ROLES)}, got {self.role!r}."
@@ -113,10 +129,11 @@ class Field:
             object.__setattr__(self, "rank", 0 if self.components == 1 else 1)
         if self.rank not in (0, 1, 2):
             raise DataError(f"Field {self.name!r}: rank must be 0, 1 or 2, got {self.rank}.")
-        if self.role == "parameter" and (self.components != 1 or self.time or not self.sample):
+        plain = self.components == 1 and not self.time and self.sample and self.on == "points"
+        if self.role == "parameter" and not plain:
             raise DataError(
                 f"Field {self.name!r}: a parameter is one number per sample; "
-                "use one field per parameter, or role 'coefficient' for values on the grid."
+                "use one field per parameter, or role 'coefficient' for values in space."
             )
 
 
@@ -152,7 +169,7 @@ class Provenance:
         For people; a machine name such as "darcy_2d"; the equation as text.
     boundary : mapping
         Axis name to the pair of conditions at its lower and upper end, e.g. ``{"x": ("dirichlet",
-        "neumann")}``. Periodic axes are filled in.
+        "neumann")}``. Periodic axes are filled in.  Of a mesh the name of a boundary to its condition.
     generator, solver : str
         Name, version and revision; method, order and tolerances.
     dtype_compute : str
@@ -173,7 +190,7 @@ class Provenance:
     title: str = ""
     pde: str = ""
     equation: str = ""
-    boundary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    boundary: Mapping[str, Sequence[str] | str] = field(default_factory=dict)
     generator: str = ""
     solver: str = ""
     dtype_compute: str = "float64"
@@ -186,8 +203,8 @@ class Provenance:
     date_created: str = ""
     time_units: str = "1"
 
-    def attributes(self, grid: Grid, fields: Sequence[Field]) -> dict[str, Any]:
-        """The root attributes that these entries, the grid and the roles imply."""
+    def attributes(self, place: Grid | Space, fields: Sequence[Field]) -> dict[str, Any]:
+        """The root attributes that these entries, the place of the values and the roles imply."""
         texts = (
             "title", "institution", "creator", "license", "history", "date_created",
             "pde", "equation", "generator", "solver", "dtype_compute",
@@ -195,10 +212,24 @@ class Provenance:
         found: dict[str, Any] = {name: getattr(self, name) for name in texts if getattr(self, name)}
         if self.seed is not None:
             found["seed"] = int(self.seed)
-        found["boundary"] = dump(self._boundary(grid))
-        found["domain"] = dump({axis.name: [axis.lower, axis.upper] for axis in grid.axes})
+        if isinstance(place, Grid):
+            found["boundary"] = dump(self._boundary(place))
+            found["domain"] = dump({axis.name: [axis.lower, axis.upper] for axis in place.axes})
+        else:
+            found["boundary"] = dump(self._conditions(place.boundary_names))
+            bounds = zip(place.names, place.lower, place.upper, strict=True)
+            found["domain"] = dump({name: [lower, upper] for name, lower, upper in bounds})
         found["task"] = dump(default_task(fields) if self.task is None else dict(self.task))
         return found
+
+    def _conditions(self, names: Sequence[str]) -> dict[str, str]:
+        for name, condition in self.boundary.items():
+            if name not in names or not isinstance(condition, str):
+                raise DataError(
+                    f"Provenance: boundary maps a boundary of the meshes, {tuple(names)}, to its condition, "
+                    f"got {name!r}: {condition!r}."
+                )
+        return {name: str(self.boundary[name]) for name in names if name in self.boundary}
 
     def _boundary(self, grid: Grid) -> dict[str, list[str]]:
         known = {axis.name: ["periodic", "periodic"] for axis in grid.axes if axis.periodic}
@@ -245,20 +276,30 @@ def component_dimensions(fields: Sequence[Field]) -> dict[int, str]:
     return {n: "component" if len(counts) == 1 else f"component_{n}" for n in counts}
 
 
-def dimensions(item: Field, grid: Grid, component: Mapping[int, str]) -> tuple[str, ...]:
-    """The dimensions of a field in the file, always in the order sample, time, space, component."""
+def location_of(item: Field) -> str:
+    """The dimension of the points or cells that a field off the grid lives on."""
+    return {"points": "node", "cells": "cell"}.get(item.on, f"{item.name}_point")
+
+
+def dimensions(
+    item: Field, space: Sequence[str], component: Mapping[int, str], *, ragged: bool = False
+) -> tuple[str, ...]:
+    """The dimensions of a field in the file: sample, time, space, component, or space, time, component where
+    the samples lie one behind the other along space.
+    """
     if item.role == "parameter":
         return ("sample",)
-    return (
-        *(("sample",) if item.sample else ()),
-        *(("time",) if item.time else ()),
-        *grid.names,
-        *((component[item.components],) if item.components > 1 else ()),
-    )
+    time = ("time",) if item.time else ()
+    last = (component[item.components],) if item.components > 1 else ()
+    if ragged:
+        return (*space, *time, *last)
+    return (*(("sample",) if item.sample else ()), *time, *space, *last)
 
 
 def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Chunks that never cross samples: whole frames, as many as make 128 KiB, cut below 4 MiB.
+
+    Where all samples lie one behind the other along the points, chunks of 128 KiB.
 
     Examples
     --------
@@ -272,6 +313,8 @@ def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tup
     chunk = list(shape)
     if len(shape) == 1:  # coordinates and numbers per sample: read as a whole, so 128 KiB pieces
         return (min(shape[0], 2**17 // itemsize),)
+    if begins_with_points(dims):
+        chunk[0] = min(chunk[0], max(1, 2**17 // (math.prod(chunk[1:]) * itemsize)))
     if "sample" in dims:
         chunk[dims.index("sample")] = 1
     if "time" in dims:
@@ -282,6 +325,11 @@ def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tup
         rest = math.prod(chunk) // chunk[i] * itemsize
         chunk[i] = max(1, min(chunk[i], 2**22 // rest))
     return tuple(chunk)
+
+
+def begins_with_points(dims: Sequence[str]) -> bool:
+    """Whether the first dimension counts points or cells, of all samples or shared by them."""
+    return len(dims) > 0 and (dims[0] in ("node", "cell") or dims[0].endswith("_point"))
 
 
 def dump(value: Any) -> str:

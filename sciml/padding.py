@@ -1,0 +1,47 @@
+"""Samples of different length side by side in one tensor, and the mask that tells which entries are real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def padded(
+    arrays: Sequence[NDArray[Any]], *, axis: int = 0, fill: float = 0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Arrays that differ in length along ``axis`` as (batch, ...) of the largest, filled up with ``fill``.
+
+    Examples
+    --------
+    >>> padded([np.array([1, 2, 3]), np.array([4])], fill=-1).tolist()
+    [[1, 2, 3], [4, -1, -1]]
+    """
+    shape = list(arrays[0].shape)
+    shape[axis] = max(array.shape[axis] for array in arrays)
+    first = torch.from_numpy(arrays[0][:0]) if arrays[0].ndim else torch.as_tensor(arrays[0])
+    out = torch.full((len(arrays), *shape), fill, dtype=first.dtype if dtype is None else dtype)
+    for i, array in enumerate(arrays):
+        out[i].narrow(axis, 0, array.shape[axis]).copy_(torch.from_numpy(array))
+    return out
+
+
+def mask_of(counts: Sequence[int] | NDArray[np.int64], size: int | None = None) -> Tensor:
+    """(batch, size) bool, true at the first ``counts[i]`` entries of row i; by default as long as needed.
+
+    Examples
+    --------
+    >>> mask_of([2, 1]).tolist()
+    [[True, True], [True, False]]
+    """
+    wanted = torch.as_tensor(np.asarray(counts))
+    return torch.arange(int(wanted.max()) if size is None else size) < wanted[:, None]
+
+
+def unpadded(values: Tensor, mask: Tensor) -> list[Tensor]:
+    """The rows of (batch, point, ...) without padding, (points of the sample, ...) each."""
+    return [row[real] for row, real in zip(values, mask, strict=True)]
