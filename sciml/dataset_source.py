@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.dataset_file import Layout, read_layout
+from sciml.dataset_file import Layout, read_layout, rehearse
 from sciml.errors import DataError
-from sciml.hdf5 import BLOCK_BYTES, check_beginning, identity, open_file, refusing, rows_per_block, runs
+from sciml.files import identity
+from sciml.hdf5 import BLOCK_BYTES, check_beginning, open_file, refusing, rows_per_block, runs
 from sciml.locations import Location
 from sciml.moments import moments
+from sciml.sandbox import examine
 from sciml.schema import Field, Statistics
 
 Rows = NDArray[np.int64]
@@ -49,6 +51,7 @@ class FileSource:
         self.path = path
         check_beginning(path)
         self._identity = identity(path)
+        examine(path, rehearse)  # where a crash of the HDF5 library does no harm
         handle = _Handle(open_file(path))
         self.layout = read_layout(handle.file, path)
         self._handle: _Handle | None = handle
@@ -64,6 +67,9 @@ class FileSource:
             del handle
             with refusing(self.path, "the file"):
                 now = identity(self.path)
+            if now != self._identity:
+                check_beginning(self.path)
+                examine(self.path, rehearse)
             handle = _Handle(open_file(self.path))
             if now != self._identity:
                 digest = read_layout(handle.file, self.path).digest

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.dataset_content import Content
-from sciml.dataset_file import read_layout, read_variables, verify_file
+from sciml.dataset_file import read_layout, read_variables, rehearse, verify_file
 from sciml.errors import DataError
 from sciml.files import _remove, _rename, _sync, temporary_name
 from sciml.hdf5 import open_file, read_attributes, rows_per_block
 from sciml.moments import moments
+from sciml.sandbox import vouch
 from sciml.schema import DIMENSION_ONLY, Field, Statistics, canonical, chunk_shape, content_digest
 
 
@@ -51,6 +52,7 @@ def write_file(path: Path, content: Content) -> None:
             check.close()
         _rename(temporary, path)
         _sync(path.parent)
+        vouch(path, rehearse)
     except BaseException:
         _remove(temporary)
         raise

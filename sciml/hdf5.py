@@ -7,14 +7,11 @@ that names file and object.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-import json
 import math
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.errors import DataError
+from sciml.sandbox import examine
 from sciml.schema import DIMENSION_ONLY, DTYPES, STRUCTURE, canonical
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 32
 MAX_OBJECTS = 10_000
+MAX_NAMES = 9  # of an unknown file, for a message
 MAX_ATTRIBUTES = 1_000
 MAX_ATTRIBUTE_BYTES = 2**20
 MAX_CHUNK_BYTES = 2**30
@@ -40,6 +39,7 @@ LARGE_BYTES = 2**28
 
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _FLETCHER32 = 3
+HARMLESS = frozenset({1, 2, _FLETCHER32})  # deflate, and two without settings that a file could choose
 
 # What h5py raises for a damaged or crafted file, depending on where it notices.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -53,7 +53,15 @@ _BEGINNINGS = (
 )
 
 
-@contextmanager
+Refuse = Callable[[str], None]
+
+
+def stop(sentence: str) -> None:
+    """The usual answer to a departure: raise it.  A checker collects them instead."""
+    raise DataError(sentence)
+
+
+@contextlib.contextmanager
 def refusing(path: Path, what: str) -> Iterator[None]:
     """Turn whatever h5py raises inside into one DataError that names the file and the object."""
     try:
@@ -96,27 +104,33 @@ def check_beginning(path: Path) -> None:
             "open_dataset reads only sciml files; other layouts need a reader that converts them."
         )
     if len(beginning) < 9 or beginning[8] not in (2, 3):
-        raise DataError(foreign(path))
+        names = None
+        with contextlib.suppress(DataError):
+            names = examine(path, root_names)
+        raise DataError(foreign(path, names))
 
 
-def foreign(path: Path) -> str:
-    """The sentence about an HDF5 file of another layout; its names are listed by a child process.
-
-    The file is parsed where a crash or an endless loop of the library does no harm.
-    """
-    probe = Path(__file__).with_name("probe.py")
+def root_names(path: Path) -> list[str]:
+    """The first names in the root of an HDF5 file, following no link; for `sandbox.examine`."""
+    file = open_file(path)
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", str(probe), str(path.absolute())],
-            capture_output=True,
-            timeout=20,
-            check=True,
-        )
-        names = [str(name) for name in json.loads(done.stdout)]
+        with refusing(path, "its content"):
+            return first_names(file)
+    finally:
+        file.close()
+
+
+def first_names(file: Any) -> list[str]:
+    """The first names in the root of an open file, cut to 64 letters."""
+    return [str(name)[:64] for name in itertools.islice(file, MAX_NAMES)]
+
+
+def foreign(path: Path, names: list[str] | None) -> str:
+    """The sentence about an HDF5 file of another layout, with the first names in its root."""
+    found = "its content could not be listed"
+    if names is not None:
         shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
         found = f"its root holds {shown}" if names else "its root is empty"
-    except (OSError, subprocess.SubprocessError, ValueError, RecursionError):
-        found = "its content could not be listed"
     return (
         f"{path}: an HDF5 file but not a sciml dataset: no root attribute 'sciml_schema', and {found}. "
         "open_dataset reads only sciml files; other layouts need a reader that converts them."
@@ -140,7 +154,7 @@ def open_file(path: Path) -> Any:
             return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES, locking=False)
 
 
-def check_tree(file: Any, path: Path) -> list[str]:
+def check_tree(file: Any, path: Path, refuse: Refuse = stop) -> list[str]:
     """Walk all links without following any out of the file; return the names of the variables in the root.
 
     Raises
@@ -149,43 +163,61 @@ def check_tree(file: Any, path: Path) -> list[str]:
         For an external, soft or user-defined link, a group or variable reached twice, a committed type, too
         much depth or too many objects, a name that is not plain text, and whatever `check_storage` refuses.
     """
-    from h5py import h5g, h5l, h5o
+    return [name[1:] for name, _ in walk(file, path, refuse) if name.count("/") == 1]
 
-    variables: list[str] = []
+
+def walk(file: Any, path: Path, refuse: Refuse = stop) -> Iterator[tuple[str, Any]]:
+    """All variables, (full name, h5py.h5d.DatasetID), after the checks of `check_tree`.
+
+    What is refused, if ``refuse`` returns, is left out.
+    """
+    from h5py import h5g, h5o
+
     seen: set[int] = {h5o.get_info(file.id).addr}
     stack: list[tuple[Any, str, int]] = [(h5g.open(file.id, b"/"), "", 0)]
     while stack:
         group, prefix, depth = stack.pop()
         if len(group) + len(seen) > MAX_OBJECTS:
-            raise DataError(f"{path}: holds more than {MAX_OBJECTS} objects; a sciml file has a few dozen.")
+            refuse(f"{path}: holds more than {MAX_OBJECTS} objects; a sciml file has a few dozen.")
+            return
         for raw in list(group):
             name = prefix + "/" + raw.decode("utf-8", "replace")
-            if len(raw) > 256 or not name.isprintable() or "\ufffd" in name or raw in (b".", b".."):
-                raise DataError(f"{path}: the object {name[:80]!r} has a name that is not plain text.")
-            kind = group.links.get_info(raw).type
-            if kind != h5l.TYPE_HARD:
-                what = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}.get(kind)
-                raise DataError(f"{path}: {name} is {what or 'a user-defined link'}; a sciml file has none.")
+            problem = _check_link(group, raw, name, seen)
+            if problem:
+                refuse(f"{path}: {problem}")
+                continue
             info = h5o.get_info(group, raw)
-            if info.addr in seen:
-                raise DataError(f"{path}: {name} is a second link to one object, possibly a cycle.")
             seen.add(info.addr)
-            if info.type == h5o.TYPE_GROUP:
-                if depth + 1 >= MAX_DEPTH:
-                    raise DataError(f"{path}: {name[:80]}... is nested deeper than {MAX_DEPTH} groups.")
-                stack.append((h5g.open(group, raw), name, depth + 1))
-            elif info.type == h5o.TYPE_DATASET:
-                check_storage(h5o.open(group, raw), path, name)
-                if depth == 0:
-                    variables.append(name[1:])
-            else:
-                raise DataError(
+            if info.type == h5o.TYPE_DATASET:
+                dataset = h5o.open(group, raw)
+                check_storage(dataset, path, name, refuse)
+                yield name, dataset
+            elif info.type != h5o.TYPE_GROUP:
+                refuse(
                     f"{path}: {name} is neither a group nor a variable; a sciml file has no other objects."
                 )
-    return variables
+            elif depth + 1 >= MAX_DEPTH:
+                refuse(f"{path}: {name[:80]}... is nested deeper than {MAX_DEPTH} groups.")
+            else:
+                stack.append((h5g.open(group, raw), name, depth + 1))
 
 
-def check_storage(dataset: Any, path: Path, name: str) -> None:
+def _check_link(group: Any, raw: bytes, name: str, seen: set[int]) -> str:
+    """What is wrong with a link, before it is followed; "" if nothing."""
+    from h5py import h5l, h5o
+
+    if len(raw) > 256 or not name.isprintable() or "\ufffd" in name or raw in (b".", b".."):
+        return f"the object {name[:80]!r} has a name that is not plain text."
+    kind = group.links.get_info(raw).type
+    if kind != h5l.TYPE_HARD:
+        what = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}.get(kind)
+        return f"{name} is {what or 'a user-defined link'}; a sciml file has none."
+    if h5o.get_info(group, raw).addr in seen:
+        return f"{name} is a second link to one object, possibly a cycle."
+    return ""
+
+
+def check_storage(dataset: Any, path: Path, name: str, refuse: Refuse = stop) -> None:
     """Refuse a variable whose bytes lie elsewhere, need a plug-in, or cannot be what their size declares.
 
     ``dataset`` is an h5py.h5d.DatasetID; nothing of it is read.
@@ -194,14 +226,12 @@ def check_storage(dataset: Any, path: Path, name: str) -> None:
 
     plan = dataset.get_create_plist()
     if plan.get_external_count() > 0:
-        raise DataError(f"{path}: {name} keeps its values in another file (external storage); not read.")
-    layout = plan.get_layout()
-    if layout == h5d.VIRTUAL:
-        raise DataError(f"{path}: {name} is a virtual dataset, made of pieces of other files; not read.")
-    for i in range(plan.get_nfilters()):
-        code = plan.get_filter(i)[0]
+        return refuse(f"{path}: {name} keeps its values in another file (external storage); not read.")
+    if plan.get_layout() == h5d.VIRTUAL:
+        return refuse(f"{path}: {name} is a virtual dataset, made of pieces of other files; not read.")
+    for code in filters(dataset):
         if code not in FILTERS:
-            raise DataError(
+            refuse(
                 f"{path}: {name} needs the HDF5 filter {code}, a plug-in; "
                 f"sciml reads {', '.join(FILTERS.values())}."
             )
@@ -209,9 +239,24 @@ def check_storage(dataset: Any, path: Path, name: str) -> None:
     stored = dataset.get_storage_size()
     limit = MAX_RATIO if declared <= LARGE_BYTES else MAX_LARGE_RATIO
     if stored and declared > limit * stored:
-        raise DataError(f"{path}: {name} declares {declared} bytes but stores {stored}; not read.")
+        refuse(f"{path}: {name} declares {declared} bytes but stores {stored}; not read.")
     if stored > path.stat().st_size:
-        raise DataError(f"{path}: {name} claims {stored} stored bytes, more than the file has.")
+        refuse(f"{path}: {name} claims {stored} stored bytes, more than the file has.")
+    return None
+
+
+def filters(dataset: Any) -> list[int]:
+    """The numbers of the filters that a variable's chunks pass through; ``dataset`` is a DatasetID."""
+    plan = dataset.get_create_plist()
+    return [int(plan.get_filter(i)[0]) for i in range(plan.get_nfilters())]
+
+
+def chunks_written(dataset: Any) -> tuple[int, int]:
+    """How many chunks of an h5py dataset are written, and how many there should be; (0, 0) if not chunked."""
+    if dataset.chunks is None or 0 in dataset.shape:
+        return 0, 0
+    expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    return dataset.id.get_num_chunks(), expected
 
 
 def is_dimension_only(dataset: Any) -> bool:
@@ -226,30 +271,25 @@ def is_dimension_only(dataset: Any) -> bool:
     return bytes(dataset.attrs["NAME"]).startswith(DIMENSION_ONLY.encode())
 
 
-def check_variable(dataset: Any, path: Path, name: str) -> None:
+def check_variable(dataset: Any, path: Path, name: str, refuse: Refuse = stop) -> None:
     """Refuse an h5py dataset without plain numbers, completely written chunks and checksums."""
     if dataset.dtype.kind not in "iuf" or canonical(dataset.dtype).str[1:] not in DTYPES:
-        raise DataError(f"{path}: {name} has type {dataset.dtype}; a sciml file holds {', '.join(DTYPES)}.")
+        refuse(f"{path}: {name} has type {dataset.dtype}; a sciml file holds {', '.join(DTYPES)}.")
     if not dataset.shape or 0 in dataset.shape:
-        raise DataError(f"{path}: {name} has shape {dataset.shape}; every axis needs at least one entry.")
+        return refuse(f"{path}: {name} has shape {dataset.shape}; every axis needs at least one entry.")
     if dataset.chunks is None:
-        raise DataError(
-            f"{path}: {name} is not stored in chunks, so that damage would go unnoticed; not read."
-        )
-    plan = dataset.id.get_create_plist()
-    if _FLETCHER32 not in {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}:
-        raise DataError(
-            f"{path}: {name} has no fletcher32 checksum, so that damage would go unnoticed; not read."
-        )
+        return refuse(f"{path}: {name} is not stored in chunks, so that damage would go unnoticed; not read.")
+    if _FLETCHER32 not in filters(dataset.id):
+        refuse(f"{path}: {name} has no fletcher32 checksum, so that damage would go unnoticed; not read.")
     if math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
-        raise DataError(f"{path}: {name} has chunks of more than {MAX_CHUNK_BYTES} bytes; not read.")
-    expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-    written = dataset.id.get_num_chunks()
+        refuse(f"{path}: {name} has chunks of more than {MAX_CHUNK_BYTES} bytes; not read.")
+    written, expected = chunks_written(dataset)
     if written != expected:
-        raise DataError(
+        refuse(
             f"{path}: {name} has {written} of {expected} chunks written; the rest would read as zeros. "
             "The writer was interrupted; generate the file again."
         )
+    return None
 
 
 def read_attributes(item: Any, path: Path, name: str) -> dict[str, Any]:
@@ -332,9 +372,3 @@ def runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
     for begin, end in itertools.pairwise(edges):
         if end > begin:
             yield begin, end, int(rows[begin]), int(rows[end - 1]) + 1
-
-
-def identity(path: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced or rewritten."""
-    status = path.stat()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

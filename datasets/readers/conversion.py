@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.datasets.readers.foreign import Foreign, Reader
-from sciml.datasets.readers.netcdf import NetCDF, probe
+from sciml.datasets.readers.hdf5_probe import outline
+from sciml.datasets.readers.netcdf import NetCDF
 from sciml.datasets.readers.neuraloperator import NeuralOperator
 from sciml.datasets.readers.torch_file import listed, names_in_archive
 from sciml.description import describe
 from sciml.errors import DataError
 from sciml.files import sha256
-from sciml.hdf5 import SIGNATURE, open_file
+from sciml.hdf5 import SIGNATURE
 from sciml.schema import dump
 from sciml.streams import Streams
 
@@ -205,13 +206,7 @@ def _is_own(path: Path) -> bool:
         beginning = file.read(9)
     if beginning[:8] != SIGNATURE or beginning[8:] not in (b"\2", b"\3"):  # as `sciml.hdf5.check_beginning`
         return False
-    from h5py import h5a
-
-    file = open_file(path)
-    try:
-        return bool(h5a.exists(file.id, b"sciml_schema"))
-    finally:
-        file.close()
+    return bool(outline(path)["own"])
 
 
 def _what(path: Path) -> str:
@@ -221,7 +216,7 @@ def _what(path: Path) -> str:
     if beginning[:4] == b"PK\x03\x04":
         return names_in_archive(path)
     if beginning[:8] == SIGNATURE:
-        return f"an HDF5 file without dimension scales; its root holds {listed(probe(path)['root'])}"
+        return f"an HDF5 file without dimension scales; its root holds {listed(outline(path)['root'])}"
     if beginning[512:520] == SIGNATURE:
         return "an HDF5 file with a user block (MATLAB 7.3?)"
     if beginning[:10] == b"MATLAB 5.0":

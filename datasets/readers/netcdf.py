@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.readers import hdf5_probe
 from sciml.datasets.readers.foreign import Foreign
+from sciml.datasets.readers.hdf5_probe import probe
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, nearest
 from sciml.grid import Axis, Grid, Location
-from sciml.hdf5 import DAMAGE, SIGNATURE, identity
+from sciml.hdf5 import DAMAGE, SIGNATURE
 from sciml.schema import DTYPES, Field, Provenance, canonical
 
 if TYPE_CHECKING:
@@ -187,32 +183,6 @@ class NetCDF:
             provenance=Provenance(dtype_compute="unknown", time_units=units),
             notes=tuple(notes),
         )
-
-
-def probe(path: Path) -> dict[str, Any]:
-    """What a child process found in an HDF5 file: ``root``, ``scaled``, ``problem``; see `hdf5_probe`."""
-    return _probe(path.absolute(), identity(path))
-
-
-@functools.lru_cache(maxsize=16)
-def _probe(path: Path, _identity: tuple[int, ...]) -> dict[str, Any]:
-    import sciml
-
-    root = Path(sciml.__file__).parents[1]
-    command = [sys.executable, "-P", hdf5_probe.__file__, str(path), str(root)]
-    try:
-        limit = 10 * hdf5_probe.seconds_for(path)  # wall time, on a machine with other work
-        done = subprocess.run(command, capture_output=True, timeout=limit, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError, RecursionError) as error:
-        how = (
-            f"status {error.returncode}" if isinstance(error, subprocess.CalledProcessError) else "no answer"
-        )
-        problem = (
-            f"{path}: a child process that read it ended with {how}; it is damaged or hostile. Not read."
-        )
-        return {"root": [], "scaled": [], "problem": problem}
-    return found
 
 
 def _engine(path: Path) -> str | None:

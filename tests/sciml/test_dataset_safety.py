@@ -174,7 +174,7 @@ STRUCTURE: dict[str, tuple[Change, str]] = {
     "no mark": (lambda f: f.attrs.__delitem__("sciml_complete"), "lacks the mark sciml_complete"),
     "false mark": (put("sciml_complete", 0), "lacks the mark sciml_complete"),
     "major version": (put("sciml_schema", b"2.0"), "schema '2.0'.* reads 1.x"),
-    "kind": (put("sciml_format", b"mesh"), "the kind 'mesh'; this version of sciml reads grid"),
+    "kind": (put("sciml_format", b"cube"), "the kind 'cube'; this version of sciml reads grid"),
     "long attribute": (put("n", np.zeros(2**18)), "exceeds 1048576 bytes"),
     "variable attribute": (put("n", "text"), "neither a number nor a fixed-length text"),
     "unit changed": (put("units", b"km", on="a"), "are not those that were written"),
