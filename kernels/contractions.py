@@ -14,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from sciml.kernels.products import writable
+
 
 @runtime_checkable
 class Contraction(Protocol):
@@ -96,10 +98,15 @@ def mix(modes: Tensor, weight: Tensor) -> Tensor:
     *frequencies, _, batch, c_in = modes.shape
     count, c_out = prod(frequencies), weight.shape[-2]
     rows, columns = modes.reshape(count, 2 * batch, c_in), weight.reshape(count, c_in, 2 * c_out)
-    product = torch.bmm(rows, columns)
-    of_real, of_imaginary = product.view(*frequencies, 2, batch, c_out, 2).unbind(-4)
+    product = torch.bmm(rows, columns).view(*frequencies, 2, batch, c_out, 2)
+    of_real, of_imaginary = product.unbind(-4)
     (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
-    return torch.stack((rr - ii, ri + ir), dim=-3)
+    if not writable():
+        return torch.stack((rr - ii, ri + ir), dim=-3)
+    mixed = modes.new_empty(*frequencies, 2, batch, c_out)
+    torch.sub(rr, ii, out=mixed.select(-3, 0))
+    torch.add(ri, ir, out=mixed.select(-3, 1))
+    return mixed
 
 
 def mix_backward(modes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +114,23 @@ def mix_backward(modes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tenso
     *frequencies, _, batch, c_in = modes.shape
     count, c_out = prod(frequencies), weight.shape[-2]  # in full: of an empty batch no size can be inferred
     # Each row of the gradient beside itself times -i: one product then gives both parts of either result.
-    real, imaginary = gradient.unbind(-3)
-    both = torch.stack((gradient, torch.stack((imaginary, -real), dim=-3)), dim=-1)
-    both = both.reshape(count, 2 * batch, 2 * c_out)
+    both = _beside_minus_i_times(gradient).reshape(count, 2 * batch, 2 * c_out)
     of_modes = torch.bmm(both, weight.reshape(count, c_in, 2 * c_out).transpose(1, 2))
     of_weight = torch.bmm(modes.reshape(count, 2 * batch, c_in).transpose(1, 2), both)
     return of_modes.reshape(modes.shape), of_weight.reshape(weight.shape)
+
+
+def _beside_minus_i_times(gradient: Tensor) -> Tensor:
+    """(*K, 2, batch, c_out) -> (*K, 2, batch, c_out, 2)."""
+    real, imaginary = gradient.unbind(-3)
+    if not writable():
+        return torch.stack((gradient, torch.stack((imaginary, -real), dim=-3)), dim=-1)
+    both = gradient.new_empty(*gradient.shape, 2)
+    beside = both.select(-1, 1)
+    both.select(-1, 0).copy_(gradient)
+    beside.select(-3, 0).copy_(imaginary)
+    torch.neg(real, out=beside.select(-3, 1))
+    return both
 
 
 class _Mix(torch.autograd.Function):

@@ -13,11 +13,14 @@ on which the coefficients were computed to know it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+Build = Callable[["Line", torch.dtype, torch.device], Tensor]
 
 # Grids x modes x dtypes x devices in use at once: a 3-D layer takes six matrices for each of its resolutions.
 CACHED_MATRICES = 128
@@ -69,7 +72,7 @@ def half_matrix(line: Line, like: Tensor) -> Tensor:
     The result, without gradient and in the dtype and on the device of `like`, is shared between calls and
     never to be written to.
     """
-    return _matrix(line, like)
+    return _matrix(line, like, _pair)
 
 
 def full_matrix(line: Line, like: Tensor) -> Tensor:
@@ -77,24 +80,49 @@ def full_matrix(line: Line, like: Tensor) -> Tensor:
 
     The pair k, -k shares both, so this takes half the products of one row for each frequency.
     """
-    return _matrix(line, like)
+    return _matrix(line, like, _pair)
 
 
-def _matrix(line: Line, like: Tensor) -> Tensor:
+def half_rows(line: Line, like: Tensor) -> Tensor:
+    """(2 K, n) of a half axis: what `half_matrix` holds, the two rows of a frequency beside each other."""
+    return _matrix(line, like, _half_rows)
+
+
+def full_rows(line: Line, like: Tensor) -> Tensor:
+    """(2, K, n) of a full axis: ``d cos`` and ``d sin`` for each frequency from first to last."""
+    return _matrix(line, like, _full_rows)
+
+
+def _matrix(line: Line, like: Tensor, build: Build) -> Tensor:
     # While a graph is traced the numbers belong into that graph: a symbolic tensor must not enter the cache.
     if torch.compiler.is_compiling() or type(like) not in (Tensor, torch.nn.Parameter):
-        return _build(line, like.dtype, like.device)
-    return _build_once(line, like.dtype, like.device)
+        return build(line, like.dtype, like.device)
+    return _build_once(line, like.dtype, like.device, build)
 
 
 @lru_cache(maxsize=CACHED_MATRICES)
-def _build_once(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _build_once(line: Line, dtype: torch.dtype, device: torch.device, build: Build) -> Tensor:
     # A tensor born in inference mode could never be used for training afterwards.
     with torch.inference_mode(False), torch.no_grad():
-        return _build(line, dtype, device)
+        return build(line, dtype, device)
 
 
-def _build(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _half_rows(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _pair(line, dtype, device).transpose(0, 1).flatten(0, 1)
+
+
+def _full_rows(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
+    cosine, sine = _pair(line, dtype, device)
+    negative, positive = slice(1, 1 - line.first), slice(0, line.last + 1)
+    return torch.stack(
+        (
+            torch.cat((cosine[negative].flip(0), cosine[positive])),
+            torch.cat((-sine[negative].flip(0), sine[positive])),
+        )
+    )
+
+
+def _pair(line: Line, dtype: torch.dtype, device: torch.device) -> Tensor:
     frequencies = torch.arange(line.highest + 1, device=device)
     cosine, sine = cosine_sine(frequencies, line.size)
     if line.source is None:

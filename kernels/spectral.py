@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from sciml.kernels.contractions import Contraction, Dense
+from sciml.kernels.convolution import convolve
 from sciml.kernels.fourier import Line
-from sciml.kernels.products import precision
+from sciml.kernels.products import plain, precision
 from sciml.kernels.transform import Transform, to_grid, to_modes
 
 
@@ -98,8 +100,10 @@ def spectral_conv(
         dtype = torch.promote_types(dtype, tensor.dtype)
     with without_autocast(x.device.type):
         analysis, synthesis, kept = plan(modes, axes, shape, out_shape)
-        mixed = contraction.to(dtype).narrow(kept).mix(to_modes(x.to(dtype), analysis))
-        return to_grid(mixed, synthesis).to(x.dtype)
+        used = contraction.to(dtype).narrow(kept)
+        if isinstance(used, Dense) and not plain():
+            return convolve(x.to(dtype), used.weight, None, None, analysis, synthesis).to(x.dtype)
+        return to_grid(used.mix(to_modes(x.to(dtype), analysis)), synthesis).to(x.dtype)
 
 
 def frequency_range(modes: int, size: int, out_size: int, *, half: bool) -> tuple[int, int]:
@@ -125,10 +129,24 @@ def frequency_range(modes: int, size: int, out_size: int, *, half: bool) -> tupl
     return (0 if half else max(-modes, -(size // 2), -(out_size // 2))), last
 
 
+Plan = tuple[Transform, Transform, tuple[tuple[int, int], ...]]
+
+
 def plan(
     modes: tuple[int, ...], axes: tuple[int, ...], shape: tuple[int, ...], out_shape: tuple[int, ...]
-) -> tuple[Transform, Transform, tuple[tuple[int, int], ...]]:
+) -> Plan:
     """Analysis on the grid of x, synthesis on that of the result, and the part of the weight they use."""
+    # Sizes of a traced graph may be symbols, which have no hash.
+    return (
+        _plan(modes, axes, shape, out_shape)
+        if torch.compiler.is_compiling()
+        else _plan_once(modes, axes, shape, out_shape)
+    )
+
+
+def _plan(
+    modes: tuple[int, ...], axes: tuple[int, ...], shape: tuple[int, ...], out_shape: tuple[int, ...]
+) -> Plan:
     analysis, synthesis, kept = [], [], []
     for axis, m in zip(axes, modes, strict=True):
         n, n_out, half = shape[axis], out_shape[axis], axis == axes[-1]
@@ -138,6 +156,9 @@ def plan(
         offset = 0 if half else m
         kept.append((first + offset, last + offset + 1))
     return Transform(shape, axes, tuple(analysis)), Transform(out_shape, axes, tuple(synthesis)), tuple(kept)
+
+
+_plan_once = lru_cache(maxsize=256)(_plan)
 
 
 def without_autocast(device_type: str) -> AbstractContextManager[object]:

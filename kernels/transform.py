@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sciml.kernels.fourier import Line, full_matrix, half_matrix
-from sciml.kernels.products import plain, product
+from sciml.kernels.fourier import Line, full_rows, half_rows
+from sciml.kernels.products import plain, product, writable
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Transform:
     def counts(self) -> tuple[int, ...]:
         """Kept frequencies of each transformed axis."""
         return tuple(line.count for line in self.lines)
-
-    @property
-    def tail(self) -> int:
-        """Points behind the last transformed axis."""
-        return prod(self.shape[self.axes[-1] + 1 :])
 
     @property
     def others(self) -> tuple[int, ...]:
@@ -84,7 +79,7 @@ def _multiply_adds(transform: Transform) -> float:
     """Of the products, per point of the grid."""
     total, remaining = 0.0, 1.0  # values that are left of a point's one
     for line in reversed(transform.lines):
-        rows = 2 * line.count if line.half else 2 * (line.highest + 1)
+        rows = 2 * line.count
         total += rows * remaining
         remaining *= (rows if line.half else line.count) / line.size
     return total
@@ -98,6 +93,8 @@ def _is_smooth(n: int) -> bool:
 
 
 def _apply(x: Tensor, transform: Transform, backend: str, analysis: bool) -> Tensor:
+    if writable():  # nothing to record: spares the call of an autograd.Function
+        return _Apply.forward(x, transform, backend, analysis)
     result: Tensor = _Apply.apply(x, transform, backend, analysis)  # type: ignore[no-untyped-call]
     return result
 
@@ -140,104 +137,77 @@ class _Apply(torch.autograd.Function):
 
 
 def _modes_by_products(x: Tensor, transform: Transform) -> Tensor:
-    half, tail = transform.lines[-1], transform.tail
-    matrix = half_matrix(half, x).flatten(0, 1)
-    if tail == 1:
-        rows = product(x.reshape(-1, half.size), matrix.T)
-    else:
-        rows = matrix @ x.reshape(-1, half.size, tail)
-    return modes_from_rows(rows, transform, x.shape[0], x.shape[1])
+    half = half_rows(transform.lines[-1], x)
+    field = x.permute(_transformed_last(transform))
+    return modes_from_rows(product(half, field.reshape(-1, half.shape[1]).T), transform, x.shape[1])
 
 
 def _grid_by_products(modes: Tensor, transform: Transform) -> Tensor:
-    half, tail = transform.lines[-1], transform.tail
-    matrix = half_matrix(half, modes).flatten(0, 1)
-    rows = rows_from_modes(modes, transform)
-    if tail == 1:
-        samples = product(rows.reshape(-1, 2 * half.count), matrix)
-    else:
-        samples = matrix.T @ rows.reshape(-1, 2 * half.count, tail)
-    channels = modes.shape[-1]
-    batch = modes.shape[-2] // prod(transform.others)
-    return samples.reshape(batch, channels, *transform.shape)
+    half = half_rows(transform.lines[-1], modes)
+    samples = product(rows_from_modes(modes, transform).T, half)
+    others, order = transform.others, _transformed_last(transform)
+    sizes = [transform.shape[axis] for axis in transform.axes]
+    field = samples.reshape(modes.shape[-2] // prod(others), *others, modes.shape[-1], *sizes)
+    return field.permute([order.index(i) for i in range(len(order))])
 
 
-def modes_from_rows(rows: Tensor, transform: Transform, batch: int, channels: int) -> Tensor:
+def modes_from_rows(rows: Tensor, transform: Transform, channels: int) -> Tensor:
     """What remains of `to_modes` once the half axis is transformed: one product for each full axis.
 
-    `rows` are (batch, channel, *axes before the last transformed one, 2, K, *axes behind it), in any shape.
+    `rows` are (K of the half axis, 2, batch * other axes, channel, *full axes) in any shape. Each product
+    takes the last axis away and puts its frequencies in front, so that nothing needs to be transposed.
     """
     *full, half = transform.lines
-    last, sizes = transform.axes[-1], list(transform.shape)
-    rest, sizes[last] = half.count * transform.tail, half.count
-    for axis, line in zip(reversed(transform.axes[:-1]), reversed(full), strict=True):
-        between = prod(sizes[axis + 1 : last])
-        columns = rows.reshape(-1, line.size, between * 2 * rest)
-        products = full_matrix(line, rows).flatten(0, 1) @ columns
-        rows = _pair_to_frequencies(products.reshape(-1, 2, line.highest + 1, between, 2, rest), line)
-        sizes[axis] = line.count
-    modes = rows.reshape(batch, channels, *sizes[:last], 2, *sizes[last:])
-    return modes.permute(_modes_first(len(sizes), transform.axes)).reshape(
-        *transform.counts, 2, batch * prod(transform.others), channels
-    )
+    count = half.count
+    for line in reversed(full):
+        matrix = full_rows(line, rows).flatten(0, 1)
+        products = product(matrix, rows.reshape(-1, line.size).T)
+        rows = _cosine_minus_i_sine(products.view(2, line.count, count, 2, -1))
+        count *= line.count
+    return rows.reshape(*transform.counts, 2, -1, channels)
 
 
 def rows_from_modes(modes: Tensor, transform: Transform) -> Tensor:
-    """The transpose of `modes_from_rows`: what `to_grid` does before the product with the half axis."""
+    """The transpose of `modes_from_rows`: what `to_grid` does before the product with the half axis.
+
+    Returns (2 K of the half axis, batch * other axes * channel * full axes).
+    """
     *full, half = transform.lines
-    axes, last, sizes = transform.axes, transform.axes[-1], list(transform.shape)
-    channels, others = modes.shape[-1], transform.others
-    batch = modes.shape[-2] // prod(others)
-    for axis, line in zip(axes, transform.lines, strict=True):
-        sizes[axis] = line.count
-    order = _modes_first(len(sizes), axes)
-    back = [order.index(i) for i in range(len(order))]
-    rows = modes.reshape(*transform.counts, 2, batch, *others, channels).permute(back)
-    rest = half.count * transform.tail
-    for axis, line in zip(axes[:-1], full, strict=True):
-        between = prod(sizes[axis + 1 : last])
-        pairs = _frequencies_to_pair(rows.reshape(-1, line.count, between, 2, rest), line)
-        columns = pairs.reshape(-1, 2 * (line.highest + 1), between * 2 * rest)
-        rows = full_matrix(line, modes).flatten(0, 1).T @ columns
-        sizes[axis] = line.size
-    return rows
+    rows, count = modes, prod(transform.counts)
+    for line in full:
+        count //= line.count
+        pairs = _with_i_times(rows.reshape(line.count, count, 2, -1))
+        rows = product(pairs.view(2 * line.count, -1).T, full_rows(line, modes).flatten(0, 1))
+    return rows.reshape(2 * half.count, -1)
 
 
-def _pair_to_frequencies(pairs: Tensor, line: Line) -> Tensor:
-    """(lead, 2, P+1, mid, 2, rest) sums with cos and sin -> (lead, K, mid, 2, rest): ``X(±k) = c ∓ i s``."""
-    cosine, sine = pairs.unbind(1)
-    real, imaginary = sine.unbind(-2)
-    turned = torch.stack((imaginary, -real), dim=-2)  # -i s
-    positive = cosine[:, : line.last + 1] + turned[:, : line.last + 1]
-    if line.first == 0:
-        return positive
-    negative = (cosine[:, 1 : 1 - line.first] - turned[:, 1 : 1 - line.first]).flip(1)
-    return torch.cat((negative, positive), dim=1)
+def _cosine_minus_i_sine(products: Tensor) -> Tensor:
+    """(2, K, rest, 2, points) sums with cosines and with sines, each a complex pair -> (K, rest, 2, points)."""
+    (c_real, c_imaginary), (s_real, s_imaginary) = (part.unbind(2) for part in products.unbind())
+    if not writable():
+        return torch.stack((c_real + s_imaginary, c_imaginary - s_real), dim=2)
+    result = torch.empty_like(products[0])
+    torch.add(c_real, s_imaginary, out=result[:, :, 0])
+    torch.sub(c_imaginary, s_real, out=result[:, :, 1])
+    return result
 
 
-def _frequencies_to_pair(modes: Tensor, line: Line) -> Tensor:
-    """The transpose of `_pair_to_frequencies`: ``c = X(k) + X(-k)``, ``s = i (X(k) - X(-k))``."""
-    lead, _, mid, _, rest = modes.shape
-    rows = line.highest + 1
-    positive = modes.new_zeros(lead, rows, mid, 2, rest)
-    negative = modes.new_zeros(lead, rows, mid, 2, rest)
-    positive[:, : line.last + 1] = modes[:, -line.first :]
-    if line.first < 0:
-        negative[:, 1 : 1 - line.first] = modes[:, : -line.first].flip(1)
-    difference = positive - negative
-    sine = torch.stack((-difference.select(-2, 1), difference.select(-2, 0)), dim=-2)
-    return torch.stack((positive + negative, sine), dim=1)
+def _with_i_times(modes: Tensor) -> Tensor:
+    """(K, rest, 2, points) -> (2, K, rest, 2, points): complex pairs, and i times them."""
+    real, imaginary = modes.unbind(2)
+    if not writable():
+        return torch.stack((modes, torch.stack((-imaginary, real), dim=2)))
+    result = modes.new_empty(2, *modes.shape)
+    result[0] = modes
+    torch.neg(imaginary, out=result[1, :, :, 0])
+    result[1, :, :, 1] = real
+    return result
 
 
-def _modes_first(rank: int, axes: tuple[int, ...]) -> list[int]:
-    """Dimensions of (batch, channel, *grid), a pair before the last transformed axis, as modes order them."""
-    last = axes[-1]
-
-    def place(axis: int) -> int:
-        return 2 + axis + (axis >= last)
-
-    others = [place(axis) for axis in range(rank) if axis not in axes]
-    return [*(place(axis) for axis in axes), 2 + last, 0, *others, 1]
+def _transformed_last(transform: Transform) -> list[int]:
+    """Dimensions of (batch, channel, *grid) in the order (batch, *other axes, channel, *transformed axes)."""
+    others = [axis for axis in range(len(transform.shape)) if axis not in transform.axes]
+    return [0, *(2 + axis for axis in others), 1, *(2 + axis for axis in transform.axes)]
 
 
 def _modes_by_fft(x: Tensor, transform: Transform) -> Tensor:
