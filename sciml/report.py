@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ from sciml.assessment import Assessment, Row, milliseconds, percent
 from sciml.evolution import evolution_of
 from sciml.files import write_bytes_atomic
 from sciml.grid import Grid
+from sciml.page import embedded, escape, fact_table, html_page, image
 from sciml.scores import Scores
 from sciml.stepping import predict_from, start_of
 
@@ -44,38 +42,6 @@ _ROLL_OUT_CAPTION = (
     "until the correlation with the truth falls below 0.8; both since the last frame given, means, ≥ where "
     "some trajectories ended before. RMSE and largest error in the units of the state, means."
 )
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 62rem;
-       margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100%; font-size: .92rem }
-caption { text-align: left; color: #555; padding-bottom: .4rem }
-th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd;
-         vertical-align: top }
-th:first-child, td:first-child { text-align: left; min-width: 9rem }
-tr.surrogate { font-weight: 600; background: #eef4fb }
-td.text { text-align: left; font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere }
-img { max-width: 100% } .pair { display: flex; flex-wrap: wrap } .pair img { width: 50%; min-width: 24rem }
-.verdict { font-size: 1.1rem; border-left: 4px solid #2b6cb0; padding-left: .8rem }
-.quiet { color: #555 } .film { display: block; margin: .5rem 0 }
-details { margin: 1rem 0 } summary { cursor: pointer; color: #2b6cb0 }
-"""
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{sections}
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -194,29 +160,28 @@ def write_report(
         Further tables by heading, such as settings, versions, seeds, data and files.
     """
     sections = [
-        f'<p class="quiet">{_escape(_subtitle(assessment))}</p>',
-        f'<p class="verdict">{_escape(assessment.verdict)}</p>',
+        f'<p class="quiet">{escape(_subtitle(assessment))}</p>',
+        f'<p class="verdict">{escape(assessment.verdict)}</p>',
         "<h2>Errors and times</h2>" + _error_table(assessment),
     ]
     pictures = [
-        _image(time_figure(assessment), f"error against time per {assessment.noun}"),
-        _image(error_figure(assessment), "histogram of errors"),
+        image(time_figure(assessment), f"error against time per {assessment.noun}"),
+        image(error_figure(assessment), "histogram of errors"),
     ]
     if assessment.timeline is not None:
-        pictures.insert(0, _image(course_figure(assessment), "error over time"))
+        pictures.insert(0, image(course_figure(assessment), "error over time"))
         if assessment.timeline.spectrum is not None:
-            pictures.append(_image(spectrum_figure(assessment), "spectra at the last frame"))
+            pictures.append(image(spectrum_figure(assessment), "spectra at the last frame"))
     sections.append(f'<div class="pair">{"".join(pictures)}</div>')
     sections.append(_sample_table(assessment))
     if examples and grid is not None:
         sections.append(f"<h2>Best, median and worst {assessment.noun}</h2>")
         sections += [_example(example, grid) for example in examples]
     if history:
-        sections.append("<h2>Training</h2>" + _image(plots.history(history), "loss over optimizer steps"))
+        sections.append("<h2>Training</h2>" + image(plots.history(history), "loss over optimizer steps"))
     for heading, table in (facts or {}).items():
-        sections.append(f"<h2>{_escape(heading)}</h2>{_fact_table(table)}")
-    page = _PAGE.format(title=_escape(title), style=_STYLE, sections="\n".join(sections))
-    write_bytes_atomic(path, page.encode())
+        sections.append(f"<h2>{escape(heading)}</h2>{fact_table(table)}")
+    write_bytes_atomic(path, html_page(title, sections).encode())
 
 
 def _example(example: Example, grid: Grid) -> str:
@@ -224,11 +189,11 @@ def _example(example: Example, grid: Grid) -> str:
     error += f" over all frames, shown at {example.time}" if example.time else ""
     heading = f"{example.label}: sample {example.sample}, {error}"
     pictures = "".join(
-        _image(example_figure(example, name, grid, units), f"{example.label} sample, {name}")
+        image(example_figure(example, name, grid, units), f"{example.label} sample, {name}")
         + _film(example, name, grid, units)
         for name, units in example.units.items()
     )
-    return f"<h3>{_escape(heading)}</h3>{pictures}"
+    return f"<h3>{escape(heading)}</h3>{pictures}"
 
 
 def _film(example: Example, name: str, grid: Grid, units: str) -> str:
@@ -238,9 +203,8 @@ def _film(example: Example, name: str, grid: Grid, units: str) -> str:
     shown, alt = "" if units == "1" else units, f"all frames of the median sample, {name}"
     if grid.rank == 1:
         panels, both = space_time(example.films[name], grid)
-        return _image(plots.fields(panels, both, units=shown), alt)
-    encoded = base64.b64encode(gif(example.films[name], grid, units=shown)).decode()
-    return f'<img class="film" alt="{_escape(alt)}" src="data:image/gif;base64,{encoded}">'
+        return image(plots.fields(panels, both, units=shown), alt)
+    return embedded(gif(example.films[name], grid, units=shown), alt, kind="gif", css="film")
 
 
 def _subtitle(assessment: Assessment) -> str:
@@ -267,9 +231,9 @@ def _error_table(assessment: Assessment) -> str:
             + "<td></td>" * (len(heads) - 2)
             + "</tr>"
         )
-    head = "".join(f"<th>{_escape(name)}</th>" for name in heads)
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     caption = f"{_ROLL_OUT_CAPTION if rolled else _MAP_CAPTION} {assessment.conditions}"
-    return f"<table><caption>{_escape(caption)}</caption><tr>{head}</tr>{lines}</table>"
+    return f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{lines}</table>"
 
 
 def _error_row(row: Row, *, rolled: bool) -> str:
@@ -281,8 +245,8 @@ def _error_row(row: Row, *, rolled: bool) -> str:
     else:
         cells.append(percent(means["relative_h1"]))
     cells += [f"{means['rmse']:.3g}", f"{means['max_error']:.3g}", milliseconds(row.seconds)]
-    inner = "".join(f"<td>{_escape(cell)}</td>" for cell in cells)
-    return f'<tr class="{row.kind}"><td>{_escape(row.name)}</td>{inner}</tr>'
+    inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr class="{row.kind}"><td>{escape(row.name)}</td>{inner}</tr>'
 
 
 def duration_text(row: Row, name: str) -> str:
@@ -296,7 +260,7 @@ def _sample_table(assessment: Assessment) -> str:
     rows = assessment.rows
     places = assessment.indices or list(range(assessment.samples))
     order = sorted(range(assessment.samples), key=lambda i: -_sortable(rows[0].errors[i]))
-    head = "".join(f"<th>{_escape(name)}</th>" for name in ("sample", *(row.name for row in rows)))
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("sample", *(row.name for row in rows)))
     lines = "".join(
         f"<tr><td>{places[i]}</td>" + "".join(f"<td>{percent(row.errors[i])}</td>" for row in rows) + "</tr>"
         for i in order
@@ -309,27 +273,6 @@ def _sample_table(assessment: Assessment) -> str:
 
 def _sortable(error: float) -> float:
     return error if math.isfinite(error) else math.inf
-
-
-def _fact_table(table: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><td>{_escape(str(key))}</td><td class="text">{_escape(_text(value))}</td></tr>'
-        for key, value in table.items()
-    )
-    return f"<table>{rows}</table>"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)
-
-
-def _image(figure: Figure, alt: str) -> str:
-    encoded = base64.b64encode(plots.png(figure, dpi=110)).decode()
-    return f'<img alt="{_escape(alt)}" src="data:image/png;base64,{encoded}">'
 
 
 def example_figure(example: Example, output: str, grid: Grid, units: str = "") -> Figure:
