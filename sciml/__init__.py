@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sciml import metrics as metrics
+    from sciml import neighbors as neighbors
     from sciml import plots as plots
     from sciml.artefact import check_artefact
-    from sciml.dataset import Dataset, open_dataset, write_dataset
+    from sciml.dataset import Dataset, open_dataset
+    from sciml.dataset_writing import write_dataset
     from sciml.description import build, describe
     from sciml.errors import CheckpointError, ConfigError, DataError, DivergedError, ShapeError
     from sciml.grid import Axis, Grid
+    from sciml.mesh import Mesh, Points, PointSet
     from sciml.normalization import Normalization
     from sciml.objective import Batch, Objective, Term
     from sciml.rollout import Rollout
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Grid",
     "Axis",
+    "Mesh",
+    "Points",
+    "PointSet",
+    "neighbors",
     "Dataset",
     "Field",
     "open_dataset",
@@ -73,10 +80,14 @@ __all__ = [
 _DEFINED_IN = {
     "Grid": "grid",
     "Axis": "grid",
+    "Mesh": "mesh",
+    "Points": "mesh",
+    "PointSet": "mesh",
+    "neighbors": "neighbors",
     "Dataset": "dataset",
     "Field": "schema",
     "open_dataset": "dataset",
-    "write_dataset": "dataset",
+    "write_dataset": "dataset_writing",
     "Normalization": "normalization",
     "Streams": "streams",
     "Term": "objective",

@@ -30,8 +30,10 @@ def _named(forward: Any) -> tuple[frozenset[str], frozenset[str]]:
 def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
     """Call ``model`` on x (batch, channel, *space) with those of ``extras`` that its ``forward`` names.
 
-    Extras: coordinates (batch, rank, *space) with the domain scaled to the unit box, mask, parameters
-    (batch, p), time, dt, neighbors (batch, edge, 2), functions, queries.
+    Extras: coordinates (batch, rank, *space) with the domain scaled to the unit box, parameters (batch, p),
+    time, dt, functions, queries.  On points x is (batch, point, channel), coordinates (batch, point, rank),
+    mask (batch, point) is true at points and false at padding, and neighbors are (batch, edge, 2) pairs
+    (receiving point, giving point), filled up with -1.
 
     Raises
     ------
@@ -91,10 +93,13 @@ def try_out(
     x: Tensor,
     y: Tensor,
     names: tuple[str, str],
+    *,
+    axis: int = 1,
 ) -> None:
     """Call a model once, before training, on one sample x of (batch, channel, *space); y is its target.
 
-    ``names`` say for the message what x and y are.
+    ``names`` say for the message what x and y are; ``axis`` is that of the channels, -1 for (batch, point,
+    channel).
 
     Raises
     ------
@@ -102,6 +107,7 @@ def try_out(
         If the model fails, or its prediction does not have the shape of y.
     """
     inputs, outputs = names
+    order = "(batch, channel, *space)" if axis == 1 else "(batch, point, channel)"
     try:
         with torch.no_grad(), evaluating(model):
             prediction = predict()
@@ -109,12 +115,11 @@ def try_out(
         if isinstance(error, ConfigError | DataError):
             raise
         raise ShapeError(
-            f"{who}: the model fails on one sample of {inputs}, x of shape {tuple(x.shape)} "
-            f"(batch, channel, *space): {error}"
+            f"{who}: the model fails on one sample of {inputs}, x of shape {tuple(x.shape)} {order}: {error}"
         ) from error
     if prediction.shape != y.shape:
         raise ShapeError(
             f"{who}: the model maps {inputs}, shape {tuple(x.shape)}, to {tuple(prediction.shape)}, but "
-            f"{outputs} have shape {tuple(y.shape)} (batch, channel, *space). Set its in_channels to "
-            f"{x.shape[1]} and its out_channels to {y.shape[1]}."
+            f"{outputs} have shape {tuple(y.shape)} {order}. Set its in_channels to {x.shape[axis]} and its "
+            f"out_channels to {y.shape[axis]}."
         )

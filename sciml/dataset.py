@@ -23,7 +23,8 @@ from sciml.description import describable
 from sciml.errors import DataError, nearest
 from sciml.grid import Grid
 from sciml.locations import Location, time_first
-from sciml.mesh import Points, Space
+from sciml.mesh import Mesh, Points, Space
+from sciml.moments import moments
 from sciml.padding import mask_of, padded
 from sciml.schema import SPLITS, Field, Provenance, Statistics
 
@@ -341,33 +342,36 @@ class Dataset:
         *,
         unit: bool = False,
     ) -> Tensor:
-        """Where the points of these samples are, (n, point, dim), filled up with 0.
+        """Where the points of these samples are, (n, point, dim), filled up with 0; see `places`."""
+        return padded(self.places(rows, on, unit=unit), dtype=dtype)
+
+    def places(
+        self, rows: ArrayLike | slice | None = None, on: str | None = None, *, unit: bool = False
+    ) -> list[NDArray[np.float64]]:
+        """The coordinates of each sample's points, (point, dim) each.
 
         Parameters
         ----------
         rows : sequence of int, truth values or slice, optional
         on : str, optional
-            A function's name, for its own points.
-        dtype : torch.dtype
+            The name of a field, for the points that it lives on: a function's own, or the centers of cells.
         unit : bool
             Whether the box around all points of the file is scaled to the unit box.
 
         Raises
         ------
         DataError
-            On a grid, and for a field on cells.
+            On a grid.
         """
-        location = self._location(on)
-        name = coordinates_of(location.dim)
+        location, positions = self._location(on), self._rows(rows)
         if location.dim == "cell":
-            raise DataError(
-                f"{self.path}: {on!r} lives on cells; mesh(row).centers() are the middles of a mesh."
-            )
-        arrays = self._source.read_pieces(name, location, self._rows(rows))
-        if unit:
-            space = space_of(self._layout.variables[name])
-            arrays = [space.unit(array) for array in arrays]
-        return padded(arrays, dtype=dtype)
+            meshes = [self._mesh(int(position)) for position in positions]
+            arrays, box = [m.centers() for m in meshes if isinstance(m, Mesh)], self.space
+        else:
+            name = coordinates_of(location.dim)
+            arrays = self._source.read_pieces(name, location, positions)
+            box = space_of(self._layout.variables[name])
+        return [box.unit(array) for array in arrays] if unit else arrays
 
     def mesh(self, row: int) -> Points:
         """The `Mesh` of one sample; its `Points` if the file has no cells.
@@ -377,14 +381,16 @@ class Dataset:
         DataError
             On a grid, or for a row out of range.
         """
-        place, variables = self.space, self._layout.variables
-        positions = self._rows([row])
+        return self._mesh(int(self._rows([row])[0]))
+
+    def _mesh(self, position: int) -> Points:
+        space, variables = self.space, self._layout.variables
         values = {
-            name: self._source.read_pieces(name, location, positions)[0]
+            name: self._source.read_pieces(name, location, np.array([position]))[0]
             for name, location in structural(self._layout.locations, variables)
             if location.dim in ("node", "cell")
         }
-        return mesh_of(values, place, cell_types(variables))
+        return mesh_of(values, space, cell_types(variables))
 
     def _location(self, on: str | None) -> Location:
         """The points of a function, the cells of a field; by default the points of the samples."""
@@ -416,13 +422,16 @@ class Dataset:
         return self._layout.small[name][self.indices]
 
     def statistics(self, name: str) -> Statistics:
-        """Moments of a field over the train split of the whole file, whichever view this is.
+        """Moments of a field, or a parameter, over the train split of the whole file, whichever view this is.
 
         Raises
         ------
         DataError
-            For an unknown field, or a file without training samples.
+            For an unknown name, or a file without training samples.
         """
+        if name in self.parameter_names:
+            training = self._layout.small[name][self._layout.small["split"] == 0]
+            return moments(lambda: iter([training[:, None]]), name)
         item = self._field(name)
         stored = stored_statistics(self._layout, name, self.path)
         if stored is not None:

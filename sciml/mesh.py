@@ -160,6 +160,11 @@ class Mesh(Points):
         for kind, array in self.cells:
             yield cell(kind, array.shape[1]), array
 
+    def centers(self) -> Float:
+        """The mean of each cell's corners, (cell, dim)."""
+        parts = [self.coordinates[array[:, : shape.corners]].mean(axis=1) for shape, array in self.blocks()]
+        return np.concatenate(parts)
+
     def measures(self) -> Float:
         """Length, area or volume of each cell, (cell,), positive whatever the orientation.
 

@@ -11,7 +11,10 @@ The mean over samples comes last and is taken by `sciml.scores.Scores`, never ov
 
 Weights. ``weights`` (*space) is a quadrature such as ``grid.weights()``; only their ratios count. The
 default counts every point once, as published benchmarks do; with a quadrature a smooth field has the same
-norm on every grid. All integrals are divided by the volume: a norm is a root *mean* square.
+norm on every grid. All integrals are divided by the volume: a norm is a root *mean* square. With a batch
+axis, (batch, *space), each sample has weights of its own: on meshes of different size (batch, channel,
+point) the mask of the points, or the weights of the meshes. What has weight 0 does not count, to the last
+bit of rounding.
 
 Zero targets. Where the norm of the target is 0, a relative metric is the absolute one (a root mean square),
 with a finite gradient. `sciml.norms.zero_target` names these samples.
@@ -33,7 +36,19 @@ from torch import Tensor
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
-from sciml.norms import Per, Weights, check, mean, per_sample, ratio, root, scale_of, spread
+from sciml.norms import (
+    Per,
+    Weights,
+    check,
+    counted,
+    mean,
+    per_sample,
+    ratio,
+    root,
+    scale_of,
+    spread,
+    spread_weights,
+)
 from sciml.spectra import band_means, h1_square, mean_squares, shells, spaced_edges
 
 __all__ = [
@@ -86,14 +101,14 @@ def relative_lp(
             f"relative_lp: p must be at least 1 and finite, got {p}; max_error is p = infinity."
         )
     prediction, target, keep = check("relative_lp", prediction, target, rank)
-    keep = 1 if per == "sample" else keep
+    before, keep = keep, 1 if per == "sample" else keep
     scale = scale_of(target, keep)
     error, reference = (prediction / scale - target / scale).abs(), (target / scale).abs()
     if p == 2:
         powers = error.square(), reference.square()
     else:
         powers = (error, reference) if p == 1 else (error**p, reference**p)
-    numerator, denominator = (root(mean(values, keep, weights), p) for values in powers)
+    numerator, denominator = (root(mean(values, keep, weights, before=before), p) for values in powers)
     return per_sample(ratio(numerator, denominator), "channel")
 
 
@@ -152,10 +167,11 @@ def relative_h1(
     0.5
     """
     prediction, target, keep = check("relative_h1", prediction, target, grid.rank)
-    keep = 1 if per == "sample" else keep
+    before, keep = keep, 1 if per == "sample" else keep
     scale = scale_of(target, keep)
     error, reference = prediction / scale - target / scale, target / scale
-    numerator, denominator = (root(mean(h1_square(v, grid), keep, weights)) for v in (error, reference))
+    squares = (h1_square(v, grid) for v in (error, reference))
+    numerator, denominator = (root(mean(s, keep, weights, before=before)) for s in squares)
     return per_sample(ratio(numerator, denominator), "channel")
 
 
@@ -240,19 +256,30 @@ def vrmse(
     0.75
     """
     prediction, target, keep = check("vrmse", prediction, target, rank)
-    points = math.prod(target.shape[keep:])
+    points = counted(target, keep, weights)
     deviation = target - spread(mean(target, keep, weights), target)
-    variance = mean(deviation.square(), keep, weights) * (points / max(points - 1, 1))
+    variance = mean(deviation.square(), keep, weights) * (points / (points - 1).clamp(min=1))
     return per_sample(root(mean((prediction - target).square(), keep, weights) / (variance + epsilon)), per)
 
 
-def max_error(prediction: Tensor, target: Tensor, *, rank: int | None = None, per: Per = "sample") -> Tensor:
+def max_error(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    weights: Weights | None = None,
+    rank: int | None = None,
+    per: Per = "sample",
+) -> Tensor:
     r"""max |e| of each sample over space, time and channel (or for each of the latter two); unit [u].
+
+    Of ``weights`` only counts where they are 0.
 
     [PDEBench] reports ``Scores(per="channel").worst``: the maximum over samples, then the mean over channels.
     """
     prediction, target, keep = check("max_error", prediction, target, rank)
     error = (prediction - target).abs()
+    if weights is not None:
+        error = torch.where(spread_weights(error, keep, weights) == 0, 0.0, error)
     keep = 1 if per == "sample" else keep
     return error.flatten(keep).amax(-1) if error.ndim > keep else error
 

@@ -23,6 +23,8 @@ _SMALLEST, _LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np
 class Normalization(nn.Module):
     """The affine map x -> (x - mean)/scale of each channel, the same at every point and so on every grid.
 
+    There may be no channel at all: the input of a map of coordinates alone.
+
     Parameters
     ----------
     mean, scale : (channels,)
@@ -55,7 +57,7 @@ class Normalization(nn.Module):
     def __init__(self, mean: ArrayLike, scale: ArrayLike) -> None:
         super().__init__()
         means, scales = (np.atleast_1d(np.array(v, dtype=np.float64)) for v in (mean, scale))
-        if means.ndim != 1 or means.shape != scales.shape or means.size == 0:
+        if means.ndim != 1 or means.shape != scales.shape:
             raise ShapeError(
                 f"Normalization: mean and scale must be two vectors of one length, "
                 f"got shapes {means.shape} and {scales.shape}."
@@ -84,6 +86,8 @@ class Normalization(nn.Module):
         Each has ``mean`` and ``std`` (and ``min``, ``max``) of shape (components,).  Where min equals max the
         channel is constant, whatever rounding made of its std.
         """
+        if not statistics:
+            return cls.identity(0)
         means = np.concatenate([np.atleast_1d(s.mean) for s in statistics])
         scales = np.concatenate(
             [np.where(np.equal(s.min, s.max), 0.0, np.atleast_1d(s.std)) for s in statistics]

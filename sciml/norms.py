@@ -46,17 +46,45 @@ def check(who: str, prediction: Tensor, target: Tensor, rank: int | None) -> tup
     return prediction, target, min(before, prediction.ndim)
 
 
-def mean(values: Tensor, keep: int, weights: Weights | None = None) -> Tensor:
-    """The mean over all axes after the first ``keep``; ``weights`` (*space) are those of the last axes."""
+def mean(values: Tensor, keep: int, weights: Weights | None = None, *, before: int | None = None) -> Tensor:
+    """The mean over all axes after the first ``keep``, of which the last, after ``before``, are space.
+
+    ``weights`` are (*space), or (batch, *space).
+    """
     if weights is not None:
-        w = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
-        if w.shape != values.shape[values.ndim - w.ndim :] or w.ndim > values.ndim - keep:
-            raise ShapeError(
-                f"weights must have the shape of space, the last axes of {tuple(values.shape)}, "
-                f"got {tuple(w.shape)}. grid.weights() gives them."
-            )
-        values = values * (w * (w.numel() / w.sum()))
+        values = _weighted(values, keep if before is None else before, weights)
     return values.flatten(keep).mean(-1) if values.ndim > keep else values
+
+
+def spread_weights(values: Tensor, before: int, weights: Weights) -> Tensor:
+    """Weights (*space) or (batch, *space), to multiply ``values``, whose axes after ``before`` are space."""
+    w = torch.as_tensor(weights, dtype=values.dtype, device=values.device)
+    if w.ndim <= values.ndim - before and w.shape == values.shape[values.ndim - w.ndim :]:
+        return w
+    if w.shape != (values.shape[0], *values.shape[before:]):
+        raise ShapeError(
+            f"weights must have the shape of space, the last axes of {tuple(values.shape)}, with or without "
+            f"a batch axis before it, got {tuple(w.shape)}. grid.weights() gives them; a mask is one too."
+        )
+    return w.reshape(len(w), *(1,) * (before - 1), *w.shape[1:])
+
+
+def _weighted(values: Tensor, before: int, weights: Weights) -> Tensor:
+    """Values whose plain mean over space is the weighted one."""
+    w = spread_weights(values, before, weights)
+    if w.ndim < values.ndim:
+        return values * (w * (w.numel() / w.sum()))
+    count = math.prod(values.shape[before:])
+    w = w * (count / w.flatten(1).sum(1).reshape(-1, *(1,) * (w.ndim - 1)))
+    return torch.where(w == 0, 0.0, values) * w  # padding may hold anything, NaN included
+
+
+def counted(values: Tensor, before: int, weights: Weights | None) -> Tensor:
+    """How many points of space have a weight, as a divisor of the means over space."""
+    if weights is None:
+        return torch.tensor(math.prod(values.shape[before:]), dtype=values.dtype, device=values.device)
+    present = (spread_weights(values, before, weights) != 0).expand(values.shape)
+    return present.flatten(before).sum(-1).to(values.dtype)
 
 
 def root(values: Tensor, p: float = 2.0) -> Tensor:

@@ -14,13 +14,13 @@ from sciml.calling import call, dtype_of, try_out
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.evolution import Evolution, frame_step
+from sciml.feeding import Loss
 from sciml.metrics import relative_l2
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
 from sciml.reading import ReadAhead, Samples, check_settings
 from sciml.stepping import judge
 from sciml.streams import Streams
-from sciml.supervised import Loss
 from sciml.trajectories import correlation_over_time, correlation_time, error_over_time, valid_time
 from sciml.unroll import Frames, Unroll, pieces_of_step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -13,31 +13,39 @@ from sciml import processes
 from sciml.calling import call, dtype_of, evaluating, try_out
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.feeding import GridFeed, Loss, feed_of
 from sciml.metrics import relative_l2
+from sciml.neighbors import Neighborhood
 from sciml.normalization import Normalization
 from sciml.objective import Batch, Objective, Term
-from sciml.reading import ReadAhead, Samples, check_settings, rows_of_step
+from sciml.reading import ReadAhead, check_settings, rows_of_step
 from sciml.streams import Streams
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
     from sciml.surrogate import Surrogate
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 
 @describable
 class Supervised(Objective):
     """Minimize the mean of ``loss(model(inputs), outputs)`` over the samples of a dataset.
 
-    Inputs and outputs are named fields, concatenated along the channel axis: (batch, channel, *space).  Both
-    are normalized per channel with statistics of the training split, whichever split ``dataset`` is.
+    Inputs and outputs are named fields, concatenated along the channel axis: (batch, channel, *space) on a
+    grid, (batch, point, channel) on points and meshes, filled up to the largest sample of the batch.  All are
+    normalized per channel with statistics of the training split, whichever split ``dataset`` is.
+
+    On points the model may ask for ``coordinates`` (batch, point, dim), scaled to the unit box, ``mask``
+    (batch, point), true where a point is real, ``parameters`` (batch, p), ``functions``, a tuple of
+    `PointSet`, and ``neighbors`` (batch, edge, 2).  The input is 0 at padding, and what the model says there
+    counts for nothing, exactly.
 
     Parameters
     ----------
     dataset : Dataset
         A split, such as ``data.train``.
     inputs, outputs : names of fields
+        On points ``inputs`` may be empty (a map of coordinates alone) and also name parameters and functions
+        on points of their own; outputs may live on cells, if the inputs do.
     loss : callable
         (prediction, target) to values per sample, such as the functions of `sciml.metrics`.
     space : "physical" or "encoded"
@@ -46,6 +54,8 @@ class Supervised(Objective):
         Samples per optimizer step.
     workers : int
         Processes that read ahead.  0 keeps small data in memory and reads large data in the training process.
+    neighbors : callable, optional
+        On points: which are neighbors, such as `sciml.neighbors.Radius`; found once for each sample.
 
     Raises
     ------
@@ -65,19 +75,19 @@ class Supervised(Objective):
         space: Literal["physical", "encoded"] = "physical",
         batch_size: int = 16,
         workers: int = 0,
+        neighbors: Neighborhood | None = None,
     ) -> None:
         check_settings("Supervised", dataset, space=space, batch_size=batch_size, workers=workers)
-        if isinstance(inputs, str) or isinstance(outputs, str) or not inputs or not outputs:
+        if isinstance(inputs, str) or isinstance(outputs, str) or not outputs:
             raise ConfigError("Supervised: inputs and outputs are lists of field names, such as ['a'].")
         self.dataset = dataset
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.loss, self.space = loss, space
         self.batch_size, self.workers = batch_size, workers
-        self.encoder = Normalization.from_statistics([dataset.statistics(name) for name in self.inputs])
         self.decoder = Normalization.from_statistics([dataset.statistics(name) for name in self.outputs])
-        self._coordinates = torch.from_numpy(dataset.grid.unit_coordinates()).float()
-        self._samples = Samples(dataset, (self.inputs, self.outputs))
-        self._ahead = ReadAhead(self._samples.stored, workers) if workers else None
+        self.feed = feed_of(dataset, self.inputs, self.outputs, neighbors)
+        self.encoder = self.feed.encoder
+        self._ahead = ReadAhead(self.feed.stored, workers) if workers else None
 
     # Reading.
 
@@ -85,41 +95,42 @@ class Supervised(Objective):
         order = streams.of("order")
         rows = partial(rows_of_step, size=len(self.dataset), batch_size=self.batch_size, order=order)
         if self._ahead is None:
-            x, y = self._samples.read(rows(step))
+            tensors = self.feed.read(rows(step))
         else:
-            x, y = self._ahead.batch(step, streams.seed, rows)
-        dtype = dtype_of(model)
-        return Batch({"x": x.to(dtype), "y": y.to(dtype)}, {"coordinates": self._coordinates})
+            tensors = self._ahead.batch(step, streams.seed, rows)
+        return self._batch(tensors, dtype_of(model))
+
+    def _batch(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Batch:
+        named = zip(self.feed.keys, tensors, strict=True)
+        real = {name: t.to(dtype) if t.is_floating_point() else t for name, t in named}
+        return Batch(real, self.feed.shared())
 
     # Minimizing.
 
-    def predict(self, model: nn.Module, x: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        """Physical inputs to normalized outputs, (batch, channel, *space) each."""
-        coordinates = extras["coordinates"]
-        every = {"coordinates": coordinates.to(x.dtype).expand(len(x), *coordinates.shape)}
-        return call(model, self.encoder.to(x.device).encode(x), every).to(x.dtype)
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The normalized outputs for a batch of physical inputs."""
+        x, extras = self.feed.encode({**batch.shared, **batch.tensors})
+        return call(model, x, extras).to(x.dtype)
 
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
-        encoded = self.predict(model, batch["x"], batch.shared)
-        decoder = self.decoder.to(encoded.device)
+        encoded, y = self.predict(model, batch), batch["y"]
+        decoder, axis = self.decoder.to(encoded.device), self.feed.axis % encoded.ndim
         if self.space == "physical":
-            values = self.loss(decoder.decode(encoded), batch["y"])
+            pair = decoder.decode(encoded, axis=axis), y
         else:
-            values = self.loss(encoded, decoder.encode(batch["y"]))
-        return {"+".join(self.outputs): Term(values)}
+            pair = encoded, decoder.encode(y, axis=axis)
+        return {"+".join(self.outputs): Term(self.feed.compare(self.loss, *pair, batch.tensors))}
 
     def check(self, model: nn.Module) -> None:
         """What can be known before the first step: finite data, fitting shapes, an admissible grid."""
-        self.dataset.scan([*self.inputs, *self.outputs])
+        self.dataset.scan([name for name in (*self.inputs, *self.outputs) if name in self.dataset.fields])
         check_grid = getattr(model, "check_grid", None)
-        if callable(check_grid):
+        if callable(check_grid) and isinstance(self.feed, GridFeed):
             check_grid(self.dataset.grid.shape)
-        dtype = dtype_of(model)
-        x, y = (self.dataset.tensor(names, [0], dtype) for names in (self.inputs, self.outputs))
-        device = next(model.parameters(), x).device
-        extras = {"coordinates": self._coordinates.to(device)}
-        predict = partial(self.predict, model, x.to(device), extras)
-        try_out("Supervised", model, predict, x, y, (str(self.inputs), str(self.outputs)))
+        batch = self._batch(self.feed.stored([0]), dtype_of(model))
+        predict = partial(self.predict, model, batch.to(next(model.parameters(), batch["x"]).device))
+        names = str(self.inputs), str(self.outputs)
+        try_out("Supervised", model, predict, batch["x"], batch["y"], names, axis=self.feed.axis)
 
     # Judging and using.
 
@@ -131,23 +142,28 @@ class Supervised(Objective):
         losses: dict[str, Loss] = {"relative_l2": relative_l2}
         losses.setdefault(getattr(self.loss, "__name__", "loss"), self.loss)
         sums = dict.fromkeys(losses, 0.0)
-        device = next(model.parameters(), self._coordinates).device
+        device = next(model.parameters(), self.decoder.mean).device
         own = range(processes.rank(), len(self.dataset), processes.count())
         for start in range(0, len(own), self.batch_size):
             rows = list(own[start : start + self.batch_size])
-            x, y = (tensor.to(device, dtype_of(model)) for tensor in self._samples.read(rows))
+            batch = self._batch(self.feed.read(rows), dtype_of(model)).to(device)
             with torch.no_grad(), evaluating(model):
-                encoded = self.predict(model, x, {"coordinates": self._coordinates.to(device)})
-            decoded = self.decoder.to(device).decode(encoded.double())
+                encoded = self.predict(model, batch).double()
+            decoded = self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim)
             for name, loss in losses.items():
-                sums[name] += float(loss(decoded, y.double()).sum())
+                pair = decoded, batch["y"].double()
+                sums[name] += float(self.feed.compare(loss, *pair, batch.tensors).sum())
         whole = processes.add_up(
             torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
         ).tolist()
         return {name: value / len(self.dataset) for name, value in zip(sums, whole, strict=True)}
 
-    def surrogate(self, model: nn.Module) -> Surrogate:
+    def surrogate(self, model: nn.Module) -> Surrogate | None:
+        """The trained map; None on points and meshes."""
         from sciml.surrogate import Channel, Surrogate
+
+        if not isinstance(self.feed, GridFeed):
+            return None
 
         def channels(names: Sequence[str]) -> list[Channel]:
             return [Channel.from_dataset(self.dataset, name) for name in names]
@@ -157,6 +173,6 @@ class Supervised(Objective):
             inputs=channels(self.inputs),
             outputs=channels(self.outputs),
             grid=self.dataset.grid,
-            input_normalization=self.encoder,
+            input_normalization=self.feed.encoder,
             output_normalization=self.decoder,
         )

@@ -124,7 +124,7 @@ def test_large_data_are_read_batch_by_batch(data: Dataset, monkeypatch: pytest.M
     monkeypatch.setattr("sciml.reading.RESIDENT_BYTES", 0)
     task = Supervised(data.train, ["a"], ["u"], batch_size=4)
     assert torch.equal(task.draw(3, Affine(), Streams(0))["x"], resident["x"])
-    assert not task._samples.resident
+    assert not task.feed.resident
 
 
 def test_extras_go_to_models_that_name_them(data: Dataset) -> None:

@@ -1,0 +1,276 @@
+"""What a supervised objective reads of each sample: fields on a grid, or points and what belongs to them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciml.errors import ConfigError
+from sciml.mesh import Points, PointSet
+from sciml.neighbors import Neighborhood
+from sciml.normalization import Normalization
+from sciml.padding import mask_of, padded
+from sciml.reading import RESIDENT_BYTES, Samples
+
+if TYPE_CHECKING:
+    from sciml.dataset import Dataset
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Item = dict[str, NDArray[Any]]
+
+
+class Feed(Protocol):
+    """Batches of a dataset as named tensors, and how a model's input and output are seen in them."""
+
+    keys: tuple[str, ...]
+    axis: int  # of the channels
+
+    @property
+    def resident(self) -> bool:
+        """Whether what has been read is kept."""
+
+    def read(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """The tensors of ``keys`` for these samples, from memory where they are there."""
+
+    def stored(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """The same, in a process of its own."""
+
+    def shared(self) -> dict[str, Tensor]:
+        """What is the same for all samples."""
+
+    def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+        """The model's normalized input and the extras that it may ask for."""
+
+    def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The loss of each sample, (batch,)."""
+
+
+class GridFeed:
+    """x and y (batch, channel, *space) of a dataset on a grid; the grid's coordinates are shared."""
+
+    keys, axis = ("x", "y"), 1
+
+    def __init__(self, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        if not inputs:
+            raise ConfigError("Supervised: inputs and outputs are lists of field names, such as ['a'].")
+        self.encoder = Normalization.from_statistics([dataset.statistics(name) for name in inputs])
+        foreign = [name for name in (*inputs, *outputs) if dataset.fields[name].on != "points"]
+        if foreign:
+            raise ConfigError(f"Supervised: {foreign[0]!r} of {dataset.path} does not live on the grid.")
+        self._samples = Samples(dataset, (inputs, outputs))
+        self.read, self.stored = self._samples.read, self._samples.stored
+        self._coordinates = torch.from_numpy(dataset.grid.unit_coordinates()).float()
+
+    @property
+    def resident(self) -> bool:
+        return self._samples.resident
+
+    def shared(self) -> dict[str, Tensor]:
+        return {"coordinates": self._coordinates}
+
+    def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+        x, coordinates = batch["x"], batch["coordinates"]
+        every = {"coordinates": coordinates.to(x.dtype).expand(len(x), *coordinates.shape)}
+        return self.encoder.to(x.device).encode(x), every
+
+    def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return loss(prediction, target)
+
+
+class PointFeed:
+    """x and y (batch, point, channel) of a dataset on points or meshes, with what belongs to the points.
+
+    All outputs live on the points, or all on the cells, which then stand for their centers.  Of the inputs,
+    fields on the same points become the channels of x (there may be none: a map of coordinates alone),
+    functions on points of their own become ``functions``, and parameters ``parameters``, in the order given.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    inputs, outputs : names
+    neighbors : callable, optional
+        The points of a sample, in the units of the file, to pairs (edge, 2); called once for each sample.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the fields live on different points, or have a time axis.
+    """
+
+    axis = -1
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        neighbors: Neighborhood | None = None,
+    ) -> None:
+        fields = dataset.fields
+        self.dataset, self.neighbors = dataset, neighbors
+        self.parameters = [name for name in inputs if name in dataset.parameter_names]
+        self.functions = [name for name in inputs if name in fields and fields[name].on == "own"]
+        self.inputs = [name for name in inputs if name not in (*self.parameters, *self.functions)]
+        self.outputs = list(outputs)
+        self._on = self._common([*self.outputs, *self.inputs])
+        self.encoder = _normalization(dataset, self.inputs)
+        self.parameter_encoder = _normalization(dataset, self.parameters)
+        self.function_encoders = [_normalization(dataset, [name]) for name in self.functions]
+        self.keys: tuple[str, ...] = (
+            *("x", "y", "coordinates", "mask"),
+            *(("parameters",) if self.parameters else ()),
+            *(("neighbors",) if neighbors is not None else ()),
+            *(f"{name}/{part}" for name in self.functions for part in PointSet._fields),
+        )
+        self._kept: dict[int, Item] = {}
+        self._bytes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}, "_bytes": 0}  # another process reads for itself
+
+    def _common(self, names: Sequence[str]) -> str | None:
+        """The field whose points all these live on, or None for the points of the samples."""
+        fields = self.dataset.fields
+        known = [fields[name] for name in names if name in fields]
+        timed = [f.name for f in known if f.time]
+        if timed:
+            raise ConfigError(
+                f"Supervised: {timed[0]!r} has a time axis; on points it learns maps between fields without "
+                "one. Write frames as components."
+            )
+        places = {f.on for f in known}
+        if len(places) > 1 or "own" in places:
+            raise ConfigError(
+                f"Supervised: outputs and inputs must all live on the points or all on the cells, got "
+                f"{', '.join(f'{f.name} on {f.on}' for f in known)}."
+            )
+        return known[0].name if known and known[0].on == "cells" else None
+
+    @property
+    def resident(self) -> bool:
+        return bool(self._kept)
+
+    def shared(self) -> dict[str, Tensor]:
+        return {}
+
+    def read(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """As `Feed.read`; samples are kept, with their neighbors, until they fill `RESIDENT_BYTES`."""
+        missing = sorted({int(row) for row in rows} - set(self._kept))
+        fresh = dict(zip(missing, self._load(missing), strict=True)) if missing else {}
+        for row, item in fresh.items():
+            size = sum(array.nbytes for array in item.values())
+            if self._bytes + size <= RESIDENT_BYTES:
+                self._kept[row] = item
+                self._bytes += size
+        return self._together(
+            [self._kept[row] if row in self._kept else fresh[row] for row in map(int, rows)]
+        )
+
+    stored = read
+
+    def _load(self, rows: Sequence[int]) -> list[Item]:
+        """The arrays of each sample, without padding."""
+        data, items = self.dataset, [dict[str, NDArray[Any]]() for _ in rows]
+        for key, names in (("x", self.inputs), ("y", self.outputs)):
+            columns = [data.arrays(name, rows) for name in names]
+            counts = data.count(rows, self._on)
+            for i, item in enumerate(items):
+                parts = [c[i].reshape(counts[i], -1) for c in columns]
+                item[key] = np.concatenate([*parts, np.empty((counts[i], 0))], axis=1).astype(np.float32)
+        for item, places in zip(items, data.places(rows, self._on, unit=True), strict=True):
+            item["coordinates"] = places.astype(np.float32)
+        if self.neighbors is not None:
+            for item, row in zip(items, rows, strict=True):
+                item["neighbors"] = self.neighbors(self._points(row))
+        for name in self.parameters:
+            for item, value in zip(items, data.variable(name)[list(rows)], strict=True):
+                item["parameters"] = np.append(item.get("parameters", ()), value)
+        for name in self.functions:
+            for item, values, places in zip(
+                items, data.arrays(name, rows), data.places(rows, name, unit=True), strict=True
+            ):
+                item[f"{name}/values"] = values.reshape(len(places), -1).astype(np.float32)
+                item[f"{name}/coordinates"] = places.astype(np.float32)
+        return items
+
+    def _points(self, row: int) -> Points:
+        """The points of a sample in the units of the file; of cells their centers."""
+        points = self.dataset.mesh(row)
+        if self._on is None:
+            return points
+        return Points(self.dataset.places([row], self._on)[0], points.names, points.units)
+
+    def _together(self, items: Sequence[Item]) -> tuple[Tensor, ...]:
+        found = {}
+        for key in self.keys:
+            if key == "parameters":
+                found[key] = torch.from_numpy(np.stack([item[key] for item in items]))
+            elif key == "mask" or key.endswith("/mask"):
+                values = key.replace("mask", "values") if "/" in key else "y"
+                found[key] = mask_of([len(item[values]) for item in items])
+            else:
+                found[key] = padded([item[key] for item in items], fill=-1 if key == "neighbors" else 0)
+        return tuple(found[key] for key in self.keys)
+
+    def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
+        x, mask = batch["x"], batch["mask"]
+        extras: dict[str, Any] = {"coordinates": batch["coordinates"], "mask": mask}
+        extras |= {"neighbors": batch["neighbors"]} if self.neighbors is not None else {}
+        if self.parameters:
+            extras["parameters"] = _encoded(self.parameter_encoder, batch["parameters"])
+        if self.functions:
+            extras["functions"] = tuple(self._function(i, batch) for i in range(len(self.functions)))
+        return cleared(_encoded(self.encoder, x), mask), extras
+
+    def _function(self, i: int, batch: Mapping[str, Tensor]) -> PointSet:
+        values, coordinates, mask = (batch[f"{self.functions[i]}/{part}"] for part in PointSet._fields)
+        return PointSet(cleared(_encoded(self.function_encoders[i], values), mask), coordinates, mask)
+
+    def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        mask = batch["mask"]
+        return masked(loss, cleared(prediction, mask), cleared(target, mask), mask)
+
+
+def feed_of(
+    dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str], neighbors: Neighborhood | None
+) -> GridFeed | PointFeed:
+    """The feed that suits where the values of a dataset live."""
+    if dataset.kind != "grid":
+        return PointFeed(dataset, inputs, outputs, neighbors)
+    if neighbors is not None:
+        raise ConfigError("Supervised: neighbors are those of points or meshes; this dataset is on a grid.")
+    return GridFeed(dataset, inputs, outputs)
+
+
+def masked(loss: Loss, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """A loss of (batch, channel, point) over the real points of (batch, point, channel): (batch,).
+
+    Padding counts for nothing, exactly.  A loss that takes ``weights``, as the metrics of sciml do, gets the
+    mask; any other is called for one sample after the other, without padding.
+    """
+    p, y = prediction.movedim(-1, 1), target.movedim(-1, 1)
+    if "weights" in inspect.signature(loss).parameters:
+        weighted: Any = loss
+        found: Tensor = weighted(p, y, weights=mask)
+        return found
+    rows = range(len(mask))
+    return torch.cat([loss(p[i : i + 1, :, mask[i]], y[i : i + 1, :, mask[i]]) for i in rows])
+
+
+def cleared(values: Tensor, mask: Tensor) -> Tensor:
+    """Values (batch, point, ...) with 0 at padding, whatever was there."""
+    return torch.where(mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim)), values, 0.0)
+
+
+def _normalization(dataset: Dataset, names: Iterable[str]) -> Normalization:
+    return Normalization.from_statistics([dataset.statistics(name) for name in names])
+
+
+def _encoded(normalization: Normalization, x: Tensor) -> Tensor:
+    return normalization.to(x.device).encode(x, axis=x.ndim - 1)
