@@ -17,6 +17,7 @@ from sciml.errors import DataError, ShapeError
 from sciml.grid import Axis, Grid
 from sciml.hdf5 import (
     HARMLESS,
+    Refuse,
     check_tree,
     check_variable,
     dimension_numbers,
@@ -28,6 +29,7 @@ from sciml.hdf5 import (
     read_attributes,
     refusing,
     sha256_of,
+    stop,
 )
 from sciml.locations import Location
 from sciml.mesh import Space
@@ -103,26 +105,20 @@ def read_layout(file: Any, path: Path) -> Layout:
         damaged.
     """
     with refusing(path, "its structure"):
-        _check_header(file, path)
+        check_header(file, path)
         names = check_tree(file, path)
         attributes = read_attributes(file, path, "the root")
         variables = read_variables(file, path, [n for n in names if not is_dimension_only(file[n])])
-        stated, found = attributes.get("sciml_digest"), content_digest(attributes, list(variables.values()))
-        if stated != found:
-            raise DataError(
-                f"{path}: attributes or variables are not those that were written (sciml_digest is {stated}, "
-                f"the content gives {found}). The file was edited or is damaged: restore a copy, or write it "
-                "anew with write_dataset."
-            )
+        check_digest(attributes, variables, path)
         small = {}
         for name, variable in variables.items():
-            if _is_small(variable):
-                _check_sha256(file[name], variable, path)
+            if is_small(variable):
+                check_sha256(file[name], variable, path)
                 small[name] = file[name][()].astype(variable.dtype.newbyteorder("="))
-        return _interpret(attributes, variables, small, path)
+        return interpret(attributes, variables, small, path)
 
 
-def _check_header(file: Any, path: Path) -> None:
+def check_header(file: Any, path: Path, refuse: Refuse = stop) -> None:
     """Version, completion and kind, in this order, since each decides how the next is understood."""
     from h5py import h5a
 
@@ -135,14 +131,23 @@ def _check_header(file: Any, path: Path) -> None:
             "Read it with the version of sciml that wrote it, or a newer one."
         )
     if not h5a.exists(file.id, b"sciml_complete") or dimension_numbers(file, "sciml_complete") != (1,):
-        raise DataError(
-            f"{path}: lacks the mark sciml_complete: its writer was interrupted. Generate it again."
-        )
+        refuse(f"{path}: lacks the mark sciml_complete: its writer was interrupted. Generate it again.")
     kind = _header_text(file, "sciml_format")
     if kind not in KINDS:
         raise DataError(
             f"{path}: holds data of the kind {kind!r}; this version of sciml reads {', '.join(KINDS)}. "
             "A newer version may read it."
+        )
+
+
+def check_digest(attributes: Mapping[str, Any], variables: Mapping[str, Variable], path: Path) -> None:
+    """Compare ``sciml_digest`` with what the attributes and variables give."""
+    stated, found = attributes.get("sciml_digest"), content_digest(attributes, list(variables.values()))
+    if stated != found:
+        raise DataError(
+            f"{path}: attributes or variables are not those that were written (sciml_digest is {stated}, "
+            f"the content gives {found}). The file was edited or is damaged: restore a copy, or write it "
+            "anew with write_dataset."
         )
 
 
@@ -159,37 +164,41 @@ def _header_text(file: Any, name: str) -> str:
 
 def read_variables(file: Any, path: Path, names: Sequence[str]) -> dict[str, Variable]:
     """Check each variable and read its type, shape, dimensions and attributes, but no values."""
-    numbers: dict[int, str] = {}
-    for name in file:
-        for number in dimension_numbers(file[name], "_Netcdf4Dimid"):
-            numbers[number] = name
-    found: dict[str, Variable] = {}
-    for name in names:
-        dataset = file[name]
-        check_variable(dataset, path, name)
-        own = dimension_numbers(dataset, "_Netcdf4Coordinates")
-        dims = tuple(numbers.get(number, "?") for number in own)
-        sizes = tuple(file[dim].shape[0] for dim in dims if dim != "?")
-        if len(dims) != len(dataset.shape) or sizes != dataset.shape:
-            raise DataError(
-                f"{path}: {name} has shape {dataset.shape}, but its dimensions {dims} have the sizes {sizes}."
-            )
-        attributes = read_attributes(dataset, path, name)
-        found[name] = Variable(name, dataset.dtype, tuple(dataset.shape), dims, attributes)
-    return found
+    numbers = dimension_names(file)
+    return {name: read_variable(file, path, name, numbers) for name in names}
 
 
-def _is_small(variable: Variable) -> bool:
+def dimension_names(file: Any) -> dict[int, str]:
+    """The names of the dimensions by netCDF-4's numbers."""
+    return {number: name for name in file for number in dimension_numbers(file[name], "_Netcdf4Dimid")}
+
+
+def read_variable(
+    file: Any, path: Path, name: str, numbers: Mapping[int, str], refuse: Refuse = stop
+) -> Variable:
+    """One variable; ``numbers`` are those of `dimension_names`."""
+    dataset = file[name]
+    check_variable(dataset, path, name, refuse)
+    own = dimension_numbers(dataset, "_Netcdf4Coordinates")
+    dims = tuple(numbers.get(number, "?") for number in own)
+    sizes = tuple(file[dim].shape[0] for dim in dims if dim != "?")
+    if len(dims) != len(dataset.shape) or sizes != dataset.shape:
+        refuse(f"{path}: {name} has shape {dataset.shape}, but its dimensions {dims} have the sizes {sizes}.")
+    attributes = read_attributes(dataset, path, name, refuse)
+    return Variable(name, dataset.dtype, tuple(dataset.shape), dims, attributes)
+
+
+def is_small(variable: Variable) -> bool:
     """Whether the values are read and verified at once: coordinates and numbers per sample, not fields."""
     along = variable.dims in (("sample",), (variable.name,))
-    return _is_parameter(variable) or (along and "sciml_role" not in variable.attributes)
+    return is_parameter(variable) or (along and "sciml_role" not in variable.attributes)
 
 
-def _is_parameter(variable: Variable) -> bool:
+def is_parameter(variable: Variable) -> bool:
     return variable.attributes.get("sciml_role") == "parameter"
 
 
-def _check_sha256(dataset: Any, variable: Variable, path: Path) -> None:
+def check_sha256(dataset: Any, variable: Variable, path: Path) -> None:
     with refusing(path, f"{variable.name!r}"):
         found = sha256_of(dataset)
     if variable.attributes.get("sha256") != found:
@@ -199,7 +208,7 @@ def _check_sha256(dataset: Any, variable: Variable, path: Path) -> None:
         )
 
 
-def _interpret(
+def interpret(
     attributes: Mapping[str, Any],
     variables: Mapping[str, Variable],
     small: Mapping[str, NDArray[Any]],
@@ -207,7 +216,7 @@ def _interpret(
 ) -> Layout:
     """The grid, the fields and the parameters that the variables describe."""
     roles = {name: v for name, v in variables.items() if "sciml_role" in v.attributes}
-    listed = {name: v for name, v in roles.items() if not _is_parameter(v)}
+    listed = {name: v for name, v in roles.items() if not is_parameter(v)}
     if not listed:
         raise DataError(f"{path}: has no field (no variable with sciml_role but parameters).")
     decoded = {k: json.loads(v) if k in JSON_ATTRIBUTES else v for k, v in attributes.items()}
@@ -221,16 +230,16 @@ def _interpret(
     locations = read_locations(listed, variables, small, path)
     place: Grid | Space
     if attributes["sciml_format"] == "grid":
-        place = _grid(_axes(listed.values()), decoded.get("domain"), variables, small, path)
+        place = read_grid(axis_names(listed.values()), decoded.get("domain"), variables, small, path)
     else:
         place = read_space(str(attributes["sciml_format"]), decoded.get("domain"), variables, path)
-    fields = {name: _field(variable, place, locations, path) for name, variable in listed.items()}
+    fields = {name: read_field(variable, place, locations, path) for name, variable in listed.items()}
     parameters = tuple(name for name in roles if name not in listed)
     digest = str(attributes["sciml_digest"])
     return Layout(decoded, digest, place, locations, fields, parameters, variables, small)
 
 
-def _axes(fields: Iterable[Variable]) -> tuple[str, ...]:
+def axis_names(fields: Iterable[Variable]) -> tuple[str, ...]:
     """The dimensions of the first field on the grid that are its axes."""
     on_grid = (v.dims for v in fields if f"{v.name}_point" not in v.dims)
     return tuple(
@@ -238,7 +247,7 @@ def _axes(fields: Iterable[Variable]) -> tuple[str, ...]:
     )
 
 
-def _grid(
+def read_grid(
     names: Sequence[str],
     domain: Any,
     variables: Mapping[str, Variable],
@@ -275,13 +284,13 @@ def _grid(
     return Grid(tuple(axes))
 
 
-def _field(variable: Variable, place: Grid | Space, locations: Mapping[str, Location], path: Path) -> Field:
+def described_field(variable: Variable, path: Path) -> Field:
+    """A field as its attributes and dimensions describe it, whatever it lives on."""
     dims, told = variable.dims, variable.attributes
     last = dims[-1].startswith("component")
-    on = "own" if f"{variable.name}_point" in dims else "cells" if "cell" in dims else "points"
     title = str(told.get("long_name", ""))
     try:
-        item = Field(
+        return Field(
             variable.name,
             str(told["sciml_role"]),
             units=str(told.get("units", "1")),
@@ -289,11 +298,18 @@ def _field(variable: Variable, place: Grid | Space, locations: Mapping[str, Loca
             components=variable.shape[-1] if last else 1,
             time="time" in dims,
             rank=int(told.get("sciml_rank", 0)),
-            on=on,
+            on="own" if f"{variable.name}_point" in dims else "cells" if "cell" in dims else "points",
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    on_grid = isinstance(place, Grid) and on == "points"
+
+
+def read_field(
+    variable: Variable, place: Grid | Space, locations: Mapping[str, Location], path: Path
+) -> Field:
+    """A field, whose dimensions must be those of the place it lives on, in the order of the format."""
+    dims, item = variable.dims, described_field(variable, path)
+    on_grid = isinstance(place, Grid) and item.on == "points"
     spot = None if on_grid else locations.get(location_of(item))
     item = dataclasses.replace(item, sample="sample" in dims or (spot is not None and spot.ragged))
     space = place.names if isinstance(place, Grid) and on_grid else (location_of(item),)
@@ -312,13 +328,19 @@ def verify_file(file: Any, layout: Layout, path: Path) -> None:
     DataError
     """
     for name, variable in layout.variables.items():
-        dataset = file[name]
-        _check_sha256(dataset, variable, path)
-        if variable.dims != (name,):
-            with refusing(path, f"the dimensions of {name!r}"):
-                scales = tuple(dataset.dims[i][0].name.lstrip("/") for i in range(len(variable.dims)))
-            if scales != variable.dims:
-                raise DataError(f"{path}: {name!r} refers to the scales {scales}, expected {variable.dims}.")
+        check_sha256(file[name], variable, path)
+        check_scales(file[name], variable, path)
+
+
+def check_scales(dataset: Any, variable: Variable, path: Path) -> None:
+    """Compare HDF5's references to the scales of a variable with its dimensions by netCDF-4's numbers."""
+    name = variable.name
+    if variable.dims == (name,):
+        return
+    with refusing(path, f"the dimensions of {name!r}"):
+        scales = tuple(dataset.dims[i][0].name.lstrip("/") for i in range(len(variable.dims)))
+    if scales != variable.dims:
+        raise DataError(f"{path}: {name!r} refers to the scales {scales}, expected {variable.dims}.")
 
 
 def stored_statistics(layout: Layout, name: str, path: Path) -> Statistics | None:

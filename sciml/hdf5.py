@@ -292,9 +292,9 @@ def check_variable(dataset: Any, path: Path, name: str, refuse: Refuse = stop) -
     return None
 
 
-def read_attributes(item: Any, path: Path, name: str) -> dict[str, Any]:
+def read_attributes(item: Any, path: Path, name: str, refuse: Refuse = stop) -> dict[str, Any]:
     """The attributes of an h5py object as text, int, float or arrays of numbers, without those of the
-    structure.
+    structure.  What is refused, if ``refuse`` returns, is left out.
 
     References and variable-length values are never read: they lie in the one part of a file without
     checksums.
@@ -314,11 +314,11 @@ def read_attributes(item: Any, path: Path, name: str) -> dict[str, Any]:
         text = kind.get_class() == h5t.STRING
         number = kind.get_class() in (h5t.INTEGER, h5t.FLOAT)
         if not (number or (text and not kind.is_variable_str())) or (text and attribute.shape != ()):
-            raise DataError(
-                f"{path}: the attribute {key!r} of {name} is neither a number nor a fixed-length text."
-            )
+            refuse(f"{path}: the attribute {key!r} of {name} is neither a number nor a fixed-length text.")
+            continue
         if math.prod(attribute.shape) * kind.get_size() > MAX_ATTRIBUTE_BYTES:
-            raise DataError(f"{path}: the attribute {key!r} of {name} exceeds {MAX_ATTRIBUTE_BYTES} bytes.")
+            refuse(f"{path}: the attribute {key!r} of {name} exceeds {MAX_ATTRIBUTE_BYTES} bytes.")
+            continue
         value = item.attrs[key]
         if text:
             found[key] = value if isinstance(value, str) else bytes(value).rstrip(b"\0").decode("utf-8")

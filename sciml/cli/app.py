@@ -249,6 +249,56 @@ def info(
     return work(file, options, json=json)
 
 
+@data.command(help_epilogue="Example:\n\n  sciml data check darcy.h5")
+def check(file: Path, /, *, json: Json = False) -> int:
+    """Read a dataset file in full, in a process of its own, and list everything that is wrong with it.
+
+    The status is 0 for a file that can be trusted and 3 for any other.
+
+    Parameters
+    ----------
+    file
+        A dataset file, from anywhere.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.check import check as work
+
+    return work(file, json=json)
+
+
+@data.command(help_epilogue="Example:\n\n  sciml data show darcy.h5 --output pictures/darcy")
+def show(
+    file: Path,
+    /,
+    *,
+    options: DataOptions = DataOptions(),  # noqa: B008
+    output: Annotated[Path | None, Parameter(show_default=False)] = None,
+    index: int = 0,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Write a picture of every field, as one PNG and as a page with the numbers beside them.
+
+    Parameters
+    ----------
+    file
+        A dataset file, or a file of another program, shown as train would use it.
+    output
+        NAME.png or NAME.html for one of them, NAME for both. The default is the name of the file, in the
+        current folder.
+    index
+        Which sample, counted from 0.
+    force
+        Replace the output files.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.check import show as work
+
+    return work(file, options, output=output, index=index, force=force, json=json)
+
+
 @data.command(help_epilogue="Example:\n\n  sciml data convert flow.nc flow.h5 --inputs a --outputs u")
 def convert(
     file: Path,
