@@ -6,7 +6,7 @@ The format is described in ``docs/dataset-format.md``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from sciml.padding import mask_of, padded
 from sciml.schema import SPLITS, Field, Provenance, Statistics
 
 if TYPE_CHECKING:
+    import meshio
     import xarray
 
 __all__ = ["Dataset", "Field", "Provenance", "Statistics", "open_dataset", "write_dataset"]
@@ -373,6 +374,24 @@ class Dataset:
             box = space_of(self._layout.variables[name])
         return [box.unit(array) for array in arrays] if unit else arrays
 
+    def weights(self, rows: ArrayLike | slice | None = None) -> Tensor:
+        """Quadrature weights of the meshes' points, (n, point) float64, 0 at padding: see `Mesh.weights`.
+
+        With these a metric is a norm of functions; with `mask` every point counts the same.
+
+        Raises
+        ------
+        DataError
+            If the file has no cells.
+        """
+        meshes = [self._mesh(int(position)) for position in self._rows(rows)]
+        found = [mesh.weights() for mesh in meshes if isinstance(mesh, Mesh)]
+        if len(found) < len(meshes):
+            raise DataError(
+                f"{self.path}: has points without cells, which have no measure; mask counts them."
+            )
+        return padded(found)
+
     def mesh(self, row: int) -> Points:
         """The `Mesh` of one sample; its `Points` if the file has no cells.
 
@@ -470,8 +489,88 @@ class Dataset:
         import xarray
 
         opened = xarray.open_dataset(self.path, engine="h5netcdf", decode_times=False, decode_timedelta=False)
-        whole = len(self) == opened.sizes["sample"] and np.array_equal(self.indices, np.arange(len(self)))
-        return opened if whole else opened.isel(sample=self.indices)
+        if len(self) == opened.sizes["sample"] and np.array_equal(self.indices, np.arange(len(self))):
+            return opened
+        ragged = [spot for spot in self._layout.locations.values() if spot.ragged]
+        return opened.isel(
+            {"sample": self.indices} | {spot.dim: spot.places(self.indices) for spot in ragged}
+        )
+
+    def to_meshio(self, row: int, *, frame: int | None = None) -> meshio.Mesh:
+        """The mesh of one sample with its fields, to be written in any format that meshio knows.
+
+        Fields on points become point data, fields on cells cell data, the boundary the point data
+        ``boundary_tag``.  Fields with a time axis are those of ``frame``, and left out without one; so are
+        parameters and functions on points of their own.  Points without cells get vertices.
+
+        Raises
+        ------
+        DataError
+            On a grid, or for a row out of range.
+        """
+        from sciml.meshes import to_meshio
+
+        return to_meshio(self, row, frame)
+
+    @staticmethod
+    def from_meshio(
+        path: str | Path,
+        meshes: Sequence[meshio.Mesh],
+        fields: Mapping[str, Field] | Sequence[Field],
+        *,
+        split: ArrayLike,
+        variables: Mapping[str, ArrayLike] | None = None,
+        provenance: Provenance | None = None,
+        units: str = "1",
+        boundary_names: Sequence[str] = (),
+    ) -> Dataset:
+        """Write a dataset file from one `meshio.Mesh` for each sample, and open it.
+
+        Equal meshes are stored once.  A last coordinate that is the same everywhere is left out: formats of
+        space give one to plane meshes.
+
+        Parameters
+        ----------
+        path : str or Path
+        meshes : sequence of meshio.Mesh
+        fields : sequence of Field, or mapping of names in the meshes to Field
+            The point data, or cell data with ``Field(on="cells")``, to keep.
+        split, variables, provenance
+            As in `write_dataset`.
+        units : str
+            Of the coordinates.
+        boundary_names : sequence of str
+            What the integers in the point data ``boundary_tag`` mean, if there are any.
+
+        Raises
+        ------
+        DataError
+            If a mesh lacks a field, or as `write_dataset`.
+
+        Examples
+        --------
+        >>> import meshio, tempfile
+        >>> square = meshio.Mesh(
+        ...     [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], [("quad", [[0, 1, 2, 3]])],
+        ...     point_data={"T": np.ones(4)},
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = Dataset.from_meshio(folder + "/T.h5", [square], [Field("T", "output")], split=[0])
+        ...     data.mesh(0).measures().tolist(), data.to_meshio(0).point_data["T"].shape
+        ([1.0], (4,))
+        """
+        from sciml.meshes import from_meshio
+
+        return from_meshio(
+            path,
+            meshes,
+            fields,
+            split=split,
+            variables=variables,
+            provenance=provenance,
+            units=units,
+            boundary_names=boundary_names,
+        )
 
     def _field(self, name: str) -> Field:
         fields = self._layout.fields

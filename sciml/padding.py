@@ -23,11 +23,10 @@ def padded(
     """
     shape = list(arrays[0].shape)
     shape[axis] = max(array.shape[axis] for array in arrays)
-    first = torch.from_numpy(arrays[0][:0]) if arrays[0].ndim else torch.as_tensor(arrays[0])
-    out = torch.full((len(arrays), *shape), fill, dtype=first.dtype if dtype is None else dtype)
-    for i, array in enumerate(arrays):
-        out[i].narrow(axis, 0, array.shape[axis]).copy_(torch.from_numpy(array))
-    return out
+    out = np.full((len(arrays), *shape), fill, dtype=arrays[0].dtype)
+    for place, array in zip(out, arrays, strict=True):
+        place[(slice(None),) * axis + (slice(array.shape[axis]),)] = array
+    return torch.from_numpy(out).to(dtype)
 
 
 def mask_of(counts: Sequence[int] | NDArray[np.int64], size: int | None = None) -> Tensor:

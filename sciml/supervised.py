@@ -83,7 +83,7 @@ class Supervised(Objective):
         self.dataset = dataset
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.loss, self.space = loss, space
-        self.batch_size, self.workers = batch_size, workers
+        self.batch_size, self.workers, self.neighbors = batch_size, workers, neighbors
         self.decoder = Normalization.from_statistics([dataset.statistics(name) for name in self.outputs])
         self.feed = feed_of(dataset, self.inputs, self.outputs, neighbors)
         self.encoder = self.feed.encoder

@@ -1,0 +1,338 @@
+"""Learning on ragged meshes: padding never counts, runs resume exactly, weights make norms of functions."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from sciml import metrics
+from sciml.dataset import Dataset, Field, open_dataset, write_dataset
+from sciml.errors import ConfigError, ShapeError
+from sciml.feeding import masked
+from sciml.grid import Grid
+from sciml.mesh import Mesh, Points, PointSet
+from sciml.neighbors import CellEdges, Nearest, Radius
+from sciml.objective import total
+from sciml.streams import Streams
+from sciml.supervised import Supervised
+from sciml.trainer import Trainer
+
+COUNT = 24
+
+
+def triangulated(rng: np.random.Generator, count: int) -> Mesh:
+    from scipy.spatial import Delaunay
+
+    points = rng.uniform([0, -1], [2, 1], size=(count, 2))
+    return Mesh(points, cells={"triangle": Delaunay(points).simplices.astype(int)}, units="m")
+
+
+def write(path: Path, count: int = COUNT) -> Dataset:
+    """u = c a sin x + mean of f, a field a, a number c, a function f on 3 to 6 points of its own."""
+    rng = np.random.default_rng(0)
+    meshes = [triangulated(rng, int(n)) for n in rng.integers(12, 40, size=count)]
+    a = [rng.normal(2.0, 3.0, size=len(m)) for m in meshes]
+    c = rng.uniform(1, 2, size=count)
+    f = [PointSet(rng.normal(size=n), rng.random((n, 1))) for n in rng.integers(3, 7, size=count)]
+    parts = zip(meshes, a, c, f, strict=True)
+    u = [ci * ai * np.sin(m.coordinates[:, 0]) + np.mean(fi.values) for m, ai, ci, fi in parts]
+    cells = [m.measures() for m in meshes]
+    fields = [
+        (Field("a", "input"), a),
+        (Field("f", "input", on="own"), f),
+        (Field("c", "parameter"), c),
+        (Field("u", "output"), u),
+        (Field("area", "output", on="cells"), cells),
+        (Field("fine", "input", on="cells"), [2 * v for v in cells]),
+    ]
+    split = np.where(np.arange(count) < count - 6, 0, np.where(np.arange(count) < count - 3, 1, 2))
+    return write_dataset(path / "ragged.h5", grid=meshes, fields=fields, split=split)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write(tmp_path_factory.mktemp("data"))
+
+
+class Pointwise(nn.Module):
+    """A user's plain module: the same network at every point, knowing where it is."""
+
+    def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 16) -> None:
+        super().__init__()
+        with Streams(0).of("init").applied():
+            self.layers = nn.Sequential(
+                nn.Linear(in_channels + 2, width), nn.Tanh(), nn.Linear(width, out_channels)
+            )
+
+    def forward(self, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tensor:
+        assert x.shape[:2] == coordinates.shape[:2] == mask.shape and coordinates.shape[2] == 2
+        assert mask.dtype == torch.bool and x[~mask].eq(0).all()
+        found: Tensor = self.layers(torch.cat([x, coordinates], dim=-1))
+        # What is said at padding must not matter.
+        return torch.where(mask[..., None], found, torch.nan)
+
+
+class Everything(nn.Module):
+    """Asks for all that points have, and mixes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with Streams(0).of("init").applied():
+            self.local, self.outer = nn.Linear(5, 4), nn.Linear(4, 1)
+
+    def forward(
+        self,
+        x: Tensor,
+        coordinates: Tensor,
+        mask: Tensor,
+        parameters: Tensor,
+        neighbors: Tensor,
+        functions: tuple[PointSet, ...],
+    ) -> Tensor:
+        (f,) = functions
+        mean = (f.values * f.mask[..., None]).sum(1) / f.mask.sum(1, keepdim=True)
+        broadcast = torch.cat([parameters, mean], dim=-1)[:, None].expand(-1, x.shape[1], -1)
+        hidden = torch.tanh(self.local(torch.cat([x, coordinates, broadcast], dim=-1)))
+        received = torch.zeros_like(hidden)
+        for i, pairs in enumerate(neighbors):
+            real = pairs[pairs[:, 0] >= 0]
+            received[i] = received[i].index_add(0, real[:, 0], hidden[i, real[:, 1]])
+        return self.outer(hidden + received) / mask.sum(1)[:, None, None]
+
+
+def trained(task: Supervised, model: nn.Module, steps: int) -> Any:
+    return Trainer(steps=steps, optimizer=partial(AdamW, lr=3e-3)).fit(model, task)
+
+
+ALL = ["a", "f", "c"]
+
+
+def full(data: Dataset, **options: Any) -> Supervised:
+    return Supervised(data, ALL, ["u"], neighbors=CellEdges(), **options)
+
+
+@pytest.mark.parametrize("space", ["physical", "encoded"])
+@pytest.mark.parametrize(
+    "loss", [metrics.relative_l2, metrics.rmse, metrics.vrmse, metrics.max_error, metrics.wasserstein]
+)
+def test_a_batch_with_padding_is_its_samples_one_by_one(data: Dataset, loss: Any, space: Any) -> None:
+    model = Everything().double()
+    task = full(data.train, loss=loss, space=space, batch_size=6)
+    batch = task.draw(2, model, Streams(1))
+    values = task.terms(model, batch)["u"].values
+    rows = [int(r) for r in _rows(task, 2)]
+    assert len({len(data.train.mesh(row)) for row in rows}) > 3  # so there is padding
+    single = []
+    for row in rows:
+        one = Supervised(
+            data.train.subset([row]), ALL, ["u"], loss=loss, space=space, batch_size=1, neighbors=CellEdges()
+        )
+        alone = one.draw(0, model, Streams(1))
+        assert alone["mask"].all()
+        single.append(one.terms(model, alone)["u"].values)
+    # The same numbers, summed up to other orders: a few roundings of float64.
+    torch.testing.assert_close(values, torch.cat(single), rtol=1e-12, atol=1e-14)
+
+
+def _rows(task: Supervised, step: int) -> list[int]:
+    from sciml.reading import rows_of_step
+
+    return rows_of_step(step, len(task.dataset), task.batch_size, Streams(1).of("order"))
+
+
+def test_gradients_of_a_padded_batch_are_the_mean_over_its_samples(data: Dataset) -> None:
+    model = Pointwise().double()
+    task = Supervised(data.train, ["a"], ["u"], batch_size=6)
+    total(task.terms(model, task.draw(0, model, Streams(1)))).backward()
+    together = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    for row in _rows(task, 0):
+        one = Supervised(data.train.subset([row]), ["a"], ["u"], batch_size=1)
+        (total(one.terms(model, one.draw(0, model, Streams(1)))) / 6).backward()
+    for expected, p in zip(together, model.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_models_get_what_their_forward_names_normalized_by_training(data: Dataset) -> None:
+    task = full(data.train, batch_size=5)
+    batch = task.draw(0, Everything(), Streams(1))
+    x, extras = task.feed.encode({**batch.shared, **batch.tensors})
+    mask = extras["mask"]
+    assert set(extras) == {"coordinates", "mask", "parameters", "neighbors", "functions"}
+    assert extras["parameters"].shape == (5, 1) and extras["coordinates"].shape == (*mask.shape, 2)
+    a, c = data.statistics("a"), data.statistics("c")
+    for i, row in enumerate(_rows(task, 0)):
+        real = mask[i]
+        expected = (data.train.arrays("a", [row])[0] - a.mean) / a.std
+        np.testing.assert_allclose(x[i, real, 0], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            extras["parameters"][i], (data.train.variable("c")[row] - c.mean) / c.std, rtol=1e-5
+        )
+        edges = CellEdges()(data.train.mesh(row))
+        kept = batch["neighbors"][i][batch["neighbors"][i, :, 0] >= 0]
+        assert np.array_equal(kept, edges)
+        f = extras["functions"][0]
+        assert (
+            f.mask[i].sum() == len(data.train.arrays("f", [row])[0]) and f.values[i, ~f.mask[i]].eq(0).all()
+        )
+
+
+def test_training_lowers_the_error_and_evaluation_ignores_padding(data: Dataset) -> None:
+    model = Pointwise(width=32)
+    task = Supervised(data.train, ["a"], ["u"], batch_size=6)
+    before = task.evaluate(model, Streams(0))["relative_l2"]
+    run = trained(task, model, 150)
+    after = task.evaluate(run.model, Streams(0))["relative_l2"]
+    assert after < 0.5 * before
+    # One sample at a time there is no padding.
+    alone = Supervised(data.train, ["a"], ["u"], batch_size=1).evaluate(run.model, Streams(0))["relative_l2"]
+    assert alone == pytest.approx(after, rel=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resumed_training_is_bit_identical(data: Dataset, tmp_path: Path, workers: int) -> None:
+    trainer = Trainer(steps=9, optimizer=partial(AdamW, lr=3e-3))
+
+    def task() -> Supervised:
+        return full(data.train, batch_size=4, workers=workers)
+
+    whole = trainer.fit(Everything(), task()).model
+    for step in trainer.iterate(Everything(), task(), every=4, output=tmp_path / "run"):
+        if step.number == 6:
+            break
+    resumed = trainer.fit(Everything(), task(), every=4, output=tmp_path / "run").model
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_readers_ahead_give_the_same_batches(data: Dataset) -> None:
+    here, ahead = full(data.train, batch_size=4), full(data.train, batch_size=4, workers=1)
+    for step in (0, 1, 5):
+        a, b = (task.draw(step, Everything(), Streams(3)) for task in (here, ahead))
+        assert a.tensors.keys() == b.tensors.keys()
+        assert all(torch.equal(a[name], b[name]) for name in a.tensors)
+
+
+def test_neighbors_are_found_once_for_each_sample(data: Dataset) -> None:
+    calls = []
+
+    class Counting(Nearest):
+        def __call__(self, points: Points) -> Any:
+            calls.append(len(points))
+            return super().__call__(points)
+
+    task = Supervised(data.train, ["a"], ["u"], batch_size=6, neighbors=Counting(3))
+    for step in range(9):
+        task.draw(step, Pointwise(), Streams(0))
+    assert len(calls) == len(data.train)
+
+
+def test_cells_stand_for_their_centers(data: Dataset) -> None:
+    task = Supervised(data.train, ["fine"], ["area"], batch_size=3, neighbors=Radius(0.5))
+    batch = task.draw(0, Pointwise(), Streams(0))
+    row = _first(task)
+    mesh = data.train.mesh(row)
+    assert isinstance(mesh, Mesh)
+    real = batch["mask"][0]
+    assert real.sum() == mesh.cell_count
+    np.testing.assert_allclose(
+        batch["coordinates"][0, real], data.space.unit(mesh.centers()), rtol=1e-6, atol=1e-7
+    )
+    expected = Radius(0.5)(Points(mesh.centers()))
+    kept = batch["neighbors"][0][batch["neighbors"][0, :, 0] >= 0]
+    assert np.array_equal(kept, expected)
+
+
+def _first(task: Supervised) -> int:
+    from sciml.reading import rows_of_step
+
+    return rows_of_step(0, len(task.dataset), task.batch_size, Streams(0).of("order"))[0]
+
+
+def test_a_map_of_coordinates_alone_has_no_input_channels(data: Dataset) -> None:
+    task = Supervised(data.train, [], ["u"], batch_size=3)
+    assert task.draw(0, Pointwise(0), Streams(0))["x"].shape[2] == 0
+    assert task.encoder.channels == 0
+    trained(task, Pointwise(0), 2)
+
+
+def test_a_loss_of_ones_own_is_called_without_padding() -> None:
+    def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        return (prediction - target).abs().median(-1).values.mean(1)
+
+    rng = torch.Generator().manual_seed(0)
+    p, y = torch.randn(2, 5, 3, generator=rng), torch.randn(2, 5, 3, generator=rng)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    found = masked(loss, p, y, mask)
+    assert found.shape == (2,)
+    assert found[1] == loss(p[1:, :3].movedim(-1, 1), y[1:, :3].movedim(-1, 1))[0]
+
+
+def test_measures_as_weights_make_norms_of_functions(tmp_path: Path) -> None:
+    # The same function on a coarse and on a fine mesh: root mean squares agree to second order.
+    rng = np.random.default_rng(1)
+    meshes = []
+    for count in (900, 3600):
+        edge = np.linspace(0, 1, round(count**0.5))
+        border = [(x, y) for x in edge for y in (0, 1)] + [(x, y) for y in edge for x in (0, 1)]
+        points = np.unique(np.concatenate([rng.random((count, 2)) ** 2, border]), axis=0)
+        from scipy.spatial import Delaunay
+
+        meshes.append(Mesh(points, cells={"triangle": Delaunay(points).simplices.astype(int)}))
+    values = [np.exp(m.coordinates[:, 0]) for m in meshes]
+    fields = [(Field("u", "output"), values)]
+    data = write_dataset(tmp_path / "n.h5", grid=meshes, fields=fields, split=[0, 0])
+    u = data.tensor("u", dtype=torch.float64).movedim(-1, 1)
+    found = metrics.rmse(u, torch.zeros_like(u), weights=data.weights())
+    exact = ((np.e**2 - 1) / 2) ** 0.5
+    assert abs(found - exact).max() < 2e-3
+    # Points crowd near the origin, so that their plain mean is another one.
+    assert abs(metrics.rmse(u, torch.zeros_like(u), weights=data.mask()) - exact).min() > 0.2
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.relative_l1, metrics.mse, metrics.nrmse, metrics.pearson, metrics.mae]
+)
+def test_weights_of_a_batch_leave_out_whatever_is_at_padding(metric: Any) -> None:
+    rng = torch.Generator().manual_seed(1)
+    p, y = (torch.randn(3, 2, 7, generator=rng, dtype=torch.float64) for _ in range(2))
+    mask = torch.arange(7) < torch.tensor([[7], [4], [2]])
+    p[~mask[:, None].expand_as(p)] = torch.nan
+    found = metric(p, y, weights=mask)
+    for i, n in enumerate((7, 4, 2)):
+        torch.testing.assert_close(found[i], metric(p[i : i + 1, :, :n], y[i : i + 1, :, :n])[0])
+
+
+def test_what_does_not_fit_is_refused_before_the_first_step(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="must all live on the points or all on the cells, got u on points, fine on"
+    ):
+        Supervised(data.train, ["fine"], ["u"])
+    with pytest.raises(ShapeError, match=r"\(batch, point, channel\). Set its in_channels to 1"):
+        trained(Supervised(data.train, ["a"], ["u"]), Pointwise(1, 2), 1)
+    with pytest.raises(
+        ConfigError, match=r"needs functions, neighbors, parameters, which this data does not"
+    ):
+        trained(Supervised(data.train, ["a"], ["u"]), Everything(), 1)
+    grid = write_dataset(
+        tmp_path / "g.h5", grid=Grid.box((4,)), fields=[(Field("u", "output"), np.ones((2, 4)))], split=[0, 0]
+    )
+    with pytest.raises(ConfigError, match="neighbors are those of points or meshes"):
+        Supervised(grid, ["u"], ["u"], neighbors=Nearest(2))
+    with pytest.raises(ConfigError, match="lists of field names"):
+        Supervised(grid, [], ["u"])
+
+
+def test_the_objective_can_be_described(data: Dataset) -> None:
+    from sciml.description import build, describe
+
+    again = build(describe(full(data.train, batch_size=3)))
+    assert again.neighbors == CellEdges() and again.inputs == ALL
+    assert open_dataset(data.path).digest == again.dataset.digest
