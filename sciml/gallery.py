@@ -13,6 +13,7 @@ import sciml.plots as plots
 from sciml.errors import DataError
 from sciml.files import write_bytes_atomic
 from sciml.grid import Grid
+from sciml.mesh import Points
 from sciml.page import escape, fact_table, html_page, image
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def pictures(dataset: Dataset, sample: int = 0) -> dict[str, Figure]:
 
     A field of one component and one frame is shown for ``sample`` and the two after it; with several frames
     the first, the middle and the last one of ``sample``; with several components each, of the last frame.
-    Of three axes the middle slice across the last one is shown.
+    Of three axes the middle slice across the last one is shown, of a mesh in space the surface.
 
     Raises
     ------
@@ -41,26 +42,52 @@ def pictures(dataset: Dataset, sample: int = 0) -> dict[str, Figure]:
 
 
 def _picture(dataset: Dataset, name: str, sample: int) -> Figure:
-    item, grid = dataset.fields[name], dataset.grid
+    item = dataset.fields[name]
     last = min(sample + MOST_PANELS, len(dataset)) if item.sample else sample + 1
     rows = [sample] if item.time or item.components > 1 else list(range(sample, last))
-    values = dataset.load(name, rows)
-    if not item.time:
-        values = values[:, None]
-    if item.components == 1:
-        values = values[:, :, None]
+    values = _values(dataset, name, rows)
     panels: dict[str, NDArray[Any]] = {}
-    for row, frame, component in _chosen(*values.shape[:3]):
+    places: dict[str, Points] = {}
+    for row, frame, component in _chosen(len(rows), *values[0].shape[:2]):
         label = [name if item.components == 1 else f"{name}[{component}]"]
         label += [f"sample {int(dataset.indices[rows[row]])}"] if item.sample else []
         if item.time and dataset.times is not None:
             label.append(f"t = {dataset.times[frame]:.4g}")
-        panels[", ".join(label)], flat = _flat(values[row, frame, component], grid)
+        key, picked = ", ".join(label), values[row][frame, component]
+        panels[key] = _flat(picked)
+        if not _on_grid(dataset, name):
+            places[key] = _place(dataset, name, rows[row])
     # Panels of one component are to be compared, those of several are not.
     separate = list(panels) if item.components > 1 else ()
     units = "" if item.units == "1" else item.units
     title = item.long_name or (f"{name} [{units}]" if item.components > 1 and units else "")
-    return plots.fields(panels, flat, units=units, separate=separate, title=title)
+    where = places or Grid(dataset.grid.axes[:2])
+    return plots.fields(panels, where, units=units, separate=separate, title=title)
+
+
+def _on_grid(dataset: Dataset, name: str) -> bool:
+    return dataset.kind == "grid" and dataset.fields[name].on == "points"
+
+
+def _values(dataset: Dataset, name: str, rows: list[int]) -> list[NDArray[Any]]:
+    """(frame, component, *space) of each sample; (frame, component, point) off the grid."""
+    item, on_grid = dataset.fields[name], _on_grid(dataset, name)
+    found = []
+    for given in list(dataset.load(name, rows)) if on_grid else dataset.arrays(name, rows):
+        array = given if item.time else given[None]
+        if item.components == 1:
+            array = array[:, None]
+        elif not on_grid:
+            array = np.moveaxis(array, -1, 1)
+        found.append(array)
+    return found
+
+
+def _place(dataset: Dataset, name: str, row: int) -> Points:
+    """The points or the mesh of one sample's field."""
+    if dataset.fields[name].on == "own":
+        return Points(dataset.places([row], name)[0])
+    return dataset.mesh(row)
 
 
 def _chosen(rows: int, frames: int, components: int) -> list[tuple[int, int, int]]:
@@ -72,11 +99,11 @@ def _chosen(rows: int, frames: int, components: int) -> list[tuple[int, int, int
     return [(i, 0, 0) for i in range(rows)]
 
 
-def _flat(values: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
-    """A field with at most two axes, and its grid: middle slices of the others."""
+def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
+    """A field with at most two axes: middle slices of the others."""
     while values.ndim > 2:
         values = values[..., values.shape[-1] // 2]
-    return values.astype(np.float64), Grid(grid.axes[: values.ndim])
+    return values.astype(np.float64)
 
 
 def write_png(figures: dict[str, Figure], path: Path) -> None:

@@ -6,124 +6,24 @@ data.
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.errors import ShapeError
-from sciml.grid import Axis, Grid
+from sciml.field_plots import fields
+from sciml.figures import COLORS, GRAY, label_of, new_figure, png, quiet, titled
 from sciml.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["COLORS", "error_against_time", "errors", "fields", "history", "over_time", "png", "spectra"]
+
 Float = NDArray[np.float64]
-
-# Okabe and Ito's colors, which color-blind readers can tell apart, without the yellow.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_GRAY = "#666666"
-_LEVELS = {"field": "viridis", "error": "magma", "signed": "RdBu_r"}
-
-
-def fields(
-    panels: Mapping[str, ArrayLike],
-    grid: Grid,
-    *,
-    units: str = "",
-    separate: Collection[str] = (),
-    title: str = "",
-) -> Figure:
-    """Fields side by side: images on a grid of two axes, one picture of lines on a grid of one axis.
-
-    Parameters
-    ----------
-    panels : mapping of title to (*grid.shape)
-        Titles that begin with "error" get a color scale of their own; all others share one, so that truth and
-        prediction may be compared by eye.
-    grid : Grid
-    units : str
-        Of the values, except those of ``separate``.
-    separate : titles
-        Further panels with their own scale and units, such as the input.
-    title : str
-
-    Raises
-    ------
-    ShapeError
-        If a panel is not on the grid, or the grid has more than two axes.
-    """
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in panels.items()}
-    for name, array in arrays.items():
-        if array.shape != grid.shape or grid.rank > 2:
-            raise ShapeError(
-                f"plots.fields: panel {name!r} has shape {array.shape}; expected {grid.shape}, that of a "
-                "grid of one or two axes. Select a slice of a field of more axes."
-            )
-    if not arrays:
-        raise ShapeError("plots.fields: no panels were given.")
-    if grid.rank == 1:
-        return _lines(arrays, grid, units, set(separate), title)
-    return _images(arrays, grid, units, set(separate), title)
-
-
-def _images(arrays: dict[str, Float], grid: Grid, units: str, separate: set[str], title: str) -> Figure:
-    alone = [name for name in arrays if name in separate or _is_error(name)]
-    shared = [array for name, array in arrays.items() if name not in alone]
-    width, height = (axis.upper - axis.lower for axis in grid.axes)
-    aspect = min(max(height / width, 0.4), 2.5)
-    figure = _figure(3.0 * len(arrays) + 0.4, 2.3 * aspect + (1.1 if title else 0.8))
-    axes = figure.subplots(1, len(arrays), squeeze=False)[0]
-    for position, (name, array) in enumerate(arrays.items()):
-        low, high = _range([array] if name in alone else shared)
-        colors = _LEVELS["field"]
-        if _is_error(name):
-            colors = _LEVELS["error"] if low >= 0 else _LEVELS["signed"]
-            extent = max(abs(low), abs(high))
-            low, high = (0.0, extent) if low >= 0 else (-extent, extent)
-        ax = axes[position]
-        x, y = (_edges(axis) for axis in grid.axes)
-        image = ax.pcolormesh(x, y, array.T, cmap=colors, vmin=low, vmax=high, rasterized=True)
-        ax.set_aspect("equal" if 0.4 <= height / width <= 2.5 else "auto")
-        ax.set_title(name, fontsize=10)
-        ax.set_xlabel(_label(grid.axes[0].name, grid.axes[0].units))
-        if position == 0:
-            ax.set_ylabel(_label(grid.axes[1].name, grid.axes[1].units))
-        else:
-            ax.tick_params(labelleft=False)
-        bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8, length=2)
-        if units and name not in separate:
-            bar.ax.set_title(units, fontsize=8, loc="left")
-        _quiet(ax)
-    return _titled(figure, title)
-
-
-def _lines(arrays: dict[str, Float], grid: Grid, units: str, separate: set[str], title: str) -> Figure:
-    """Shared panels as lines in one picture; each separate one below it."""
-    alone = [name for name in arrays if name in separate or _is_error(name)]
-    together = [name for name in arrays if name not in alone]
-    groups = ([together] if together else []) + [[name] for name in alone]
-    figure = _figure(5.6, 1.0 + 2.2 * len(groups))
-    axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True)[:, 0]
-    x = grid.axes[0].coordinates
-    for ax, group in zip(axes, groups, strict=True):
-        for i, name in enumerate(group):
-            style = {"color": COLORS[i % len(COLORS)], "linestyle": "-" if i == 0 else "--"}
-            ax.plot(x, arrays[name], label=name, linewidth=1.6, **style)
-        if len(group) > 1:
-            ax.legend(frameon=False, fontsize=9)
-        else:
-            ax.set_title(group[0], fontsize=10)
-        ax.set_ylabel(f"[{units}]" if units and group[0] not in separate else "value")
-        _quiet(ax, grid=True)
-    axes[-1].set_xlabel(_label(grid.axes[0].name, grid.axes[0].units))
-    return _titled(figure, title)
 
 
 def history(rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
@@ -138,7 +38,7 @@ def history(rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
     listed = list(rows)
     step = np.array([row["step"] for row in listed if "loss" in row], dtype=np.float64)
     loss = np.array([row["loss"] for row in listed if "loss" in row], dtype=np.float64)
-    figure = _figure(5.6, 3.6)
+    figure = new_figure(5.6, 3.6)
     ax = figure.subplots()
     if len(step) > 2000:
         pieces = np.array_split(np.arange(len(step)), 400)
@@ -162,8 +62,8 @@ def history(rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Figure:
     ax.set_ylabel("loss")
     if ax.lines:
         ax.legend(frameon=False, fontsize=9)
-    _quiet(ax, grid=True)
-    return _titled(figure, title)
+    quiet(ax, grid=True)
+    return titled(figure, title)
 
 
 def errors(
@@ -183,7 +83,7 @@ def errors(
     every = np.concatenate([*values.values(), np.empty(0)])
     logarithmic = every.size > 0 and bool(every.min() > 0) and bool(every.max() > every.min())
     count = min(40, max(8, math.isqrt(max((v.size for v in values.values()), default=0)) * 2))
-    figure = _figure(5.6, 3.4)
+    figure = new_figure(5.6, 3.4)
     ax = figure.subplots()
     if every.size:
         edges = np.histogram_bin_edges(np.log(every) if logarithmic else every, count)
@@ -202,8 +102,8 @@ def errors(
         ax.set_xscale("log")
     ax.set_xlabel(label)
     ax.set_ylabel("samples")
-    _quiet(ax)
-    return _titled(figure, title)
+    quiet(ax)
+    return titled(figure, title)
 
 
 def over_time(
@@ -220,7 +120,7 @@ def over_time(
         Of time.
     """
     places = np.asarray(times, dtype=np.float64)
-    figure = _figure(5.8, 4.4)
+    figure = new_figure(5.8, 4.4)
     ax = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
         color = COLORS[i % len(COLORS)]
@@ -229,12 +129,12 @@ def over_time(
             low, high = _finite(curve["low"]), _finite(curve["high"])
             ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
     ax.set_yscale("log" if _positive(ax) else "linear")
-    ax.set_xlabel(_label("time since the last frame given", units))
+    ax.set_xlabel(label_of("time since the last frame given", units))
     ax.set_ylabel("relative L2 error of the frame")
     if ax.lines:  # below, where it hides no line
         figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
-    _quiet(ax, grid=True)
-    return _titled(figure, title)
+    quiet(ax, grid=True)
+    return titled(figure, title)
 
 
 def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title: str = "") -> Figure:
@@ -245,7 +145,7 @@ def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title:
     curves : mapping of name to (shells,)
         The first one, the truth, is drawn thick and gray.
     """
-    figure = _figure(5.8, 4.4)
+    figure = new_figure(5.8, 4.4)
     ax = figure.subplots()
     top = 0.0
     for i, (name, values) in enumerate(curves.items()):
@@ -266,8 +166,8 @@ def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title:
     ax.set_ylabel(quantity)
     if ax.lines:  # below, where it hides no line
         figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
-    _quiet(ax, grid=True)
-    return _titled(figure, title)
+    quiet(ax, grid=True)
+    return titled(figure, title)
 
 
 def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample", title: str = "") -> Figure:
@@ -287,7 +187,7 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(str(row["name"]), []).append(row)
-    figure = _figure(5.8, 4.0)
+    figure = new_figure(5.8, 4.0)
     ax = figure.subplots()
     for i, (name, group) in enumerate(groups.items()):
         ordered = sorted(group, key=lambda row: float(row["seconds"]))
@@ -312,7 +212,7 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample
                     xytext=(6, 4),
                     textcoords="offset points",
                     fontsize=8,
-                    color=_GRAY,
+                    color=GRAY,
                 )
     if groups:
         ax.set_xscale("log")
@@ -322,62 +222,8 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample
     ax.tick_params(axis="x", which="minor", labelsize=7, labelrotation=30)
     ax.set_xlabel(f"time per {noun} [s]")
     ax.set_ylabel("relative error")
-    _quiet(ax, grid=True)
-    return _titled(figure, title)
-
-
-def png(figure: Figure, *, dpi: int = 150) -> bytes:
-    """The figure as a PNG file; without date or version, so that equal figures are equal bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def _titled(figure: Figure, title: str) -> Figure:
-    if title:
-        figure.suptitle(title, fontsize=11)
-    return figure
-
-
-def _quiet(ax: Axes, *, grid: bool = False) -> None:
-    """Thin axes, small ticks, a faint grid where numbers are read off."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_color(_GRAY)
-    ax.tick_params(labelsize=8, length=3, color=_GRAY)
-    if grid:
-        ax.grid(True, which="major", color="#DDDDDD", linewidth=0.6)
-        ax.set_axisbelow(True)
-
-
-def _is_error(name: str) -> bool:
-    return name.lower().startswith(("error", "|error", "difference"))
-
-
-def _range(arrays: Iterable[Float]) -> tuple[float, float]:
-    """Smallest and largest finite value, apart."""
-    values = np.concatenate([array[np.isfinite(array)].ravel() for array in arrays])
-    if not values.size:
-        return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
-
-
-def _edges(axis: Axis) -> Float:
-    """Borders of the cells around the points."""
-    half = axis.spacing / 2
-    return np.append(axis.coordinates - half, axis.coordinates[-1] + half)
-
-
-def _label(name: str, units: str) -> str:
-    return name if units in ("", "1") else f"{name} [{units}]"
+    quiet(ax, grid=True)
+    return titled(figure, title)
 
 
 def _finite(values: ArrayLike) -> Float:

@@ -136,22 +136,41 @@ def facts(data: Dataset) -> dict[str, Any]:
         "path": str(data.path),
         "digest": data.digest,
         "samples": {name: len(getattr(data, name)) for name in SPLITS},
-        "grid": data.grid.to_dict(),
+        **_place(data),
         "fields": fields,
         "parameters": list(data.parameter_names),
         "attributes": attributes,
     }
 
 
+def _place(data: Dataset) -> dict[str, Any]:
+    """Where the values live: the grid, or the box around all points and how many there are."""
+    if data.kind == "grid":
+        return {"grid": data.grid.to_dict()}
+    space = data.space
+    axes = {n: [low, high] for n, low, high in zip(space.names, space.lower, space.upper, strict=True)}
+    counts = {}
+    for name, field in (("points", None), *((f.on, n) for n, f in data.fields.items() if f.on == "cells")):
+        found = data.count(on=field)
+        if len(found):
+            counts[name] = {"least": int(found.min()), "most": int(found.max()), "all": int(found.sum())}
+    return {"space": {"kind": data.kind, "axes": axes, "units": space.units, "counts": counts}}
+
+
 def _show(found: Mapping[str, Any]) -> None:
     print(f"{found['path']}\ndigest   {found['digest']}")
     print("samples  " + ", ".join(f"{name} {count}" for name, count in found["samples"].items()))
-    for axis in Grid.from_dict(found["grid"]).axes:
+    for axis in Grid.from_dict(found["grid"]).axes if "grid" in found else ():
         ends = "periodic" if axis.periodic else "bounded"
         print(
             f"axis     {axis.name}: {axis.size} {axis.kind} on [{axis.lower:g}, {axis.upper:g}], "
             f"{ends}, units {axis.units}"
         )
+    if "space" in found:
+        for name, (lower, upper) in found["space"]["axes"].items():
+            print(f"axis     {name}: [{lower:g}, {upper:g}], units {found['space']['units']}")
+        for name, counts in found["space"]["counts"].items():
+            print(f"{name:<8} {counts['least']} to {counts['most']} in a sample, {counts['all']} in all")
     rows = []
     for name, field in found["fields"].items():
         moments = field.get("train_statistics", {})
