@@ -101,7 +101,7 @@ def mix(modes: Tensor, weight: Tensor) -> Tensor:
     product = torch.bmm(rows, columns).view(*frequencies, 2, batch, c_out, 2)
     of_real, of_imaginary = product.unbind(-4)
     (rr, ri), (ir, ii) = of_real.unbind(-1), of_imaginary.unbind(-1)
-    if not writable():
+    if not writable(product):
         return torch.stack((rr - ii, ri + ir), dim=-3)
     mixed = modes.new_empty(*frequencies, 2, batch, c_out)
     torch.sub(rr, ii, out=mixed.select(-3, 0))
@@ -123,7 +123,7 @@ def mix_backward(modes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tenso
 def _beside_minus_i_times(gradient: Tensor) -> Tensor:
     """(*K, 2, batch, c_out) -> (*K, 2, batch, c_out, 2)."""
     real, imaginary = gradient.unbind(-3)
-    if not writable():
+    if not writable(gradient):
         return torch.stack((gradient, torch.stack((imaginary, -real), dim=-3)), dim=-1)
     both = gradient.new_empty(*gradient.shape, 2)
     beside = both.select(-1, 1)

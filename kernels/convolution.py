@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def convolve(
     The backward pass keeps x, the modes of a and the parameters, and applies the same transforms with their
     roles exchanged. Its derivatives, and those that ``torch.func`` takes, are of steps that autograd knows.
     """
-    if writable():  # nothing to record: spares the call of an autograd.Function
+    if writable(x):  # nothing to record: spares the call of an autograd.Function
         return _Convolution.forward(x, weight, skip, bias, analysis, synthesis, activation)[0]
     result, _ = _Convolution.apply(x, weight, skip, bias, analysis, synthesis, activation)  # type: ignore[no-untyped-call]
     return result  # type: ignore[no-any-return]
@@ -78,7 +79,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor | None, of_modes: Tensor | None) -> tuple[Any, ...]:
-        if outer is None or of_modes is not None or not writable():
+        if outer is None or of_modes is not None or not writable(outer):
             found = _gradients(*ctx.saved_tensors, outer, of_modes, *ctx.settings)
         else:
             found = _gradients_in_place(*ctx.saved_tensors, outer, *ctx.settings)
@@ -167,9 +168,9 @@ def _gradients(
         of_modes = through if of_modes is None else of_modes + through
         if skip is not None:
             assert x is not None
-            a, flat = gelu(x) if activation else x, outer.flatten(2)
+            a, flat = _flat(gelu(x) if activation else x), _flat(outer)
             of_a = _pointwise(skip.T, outer)
-            of_skip, of_bias = (flat @ a.flatten(2).transpose(1, 2)).sum(0), flat.sum((0, 2))
+            of_skip, of_bias = (flat @ a.transpose(1, 2)).sum(0), flat.sum((0, 2))
     if of_modes is not None:
         spectral = to_grid(of_modes, analysis)
         of_a = spectral if of_a is None else of_a + spectral
@@ -180,8 +181,12 @@ def _gradients(
 
 
 def _pointwise(matrix: Tensor, x: Tensor) -> Tensor:
-    y: Tensor = (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])
-    return y
+    return (matrix @ _flat(x)).reshape(x.shape[0], matrix.shape[0], *x.shape[2:])
+
+
+def _flat(field: Tensor) -> Tensor:
+    """(batch, channel, points); autograd's batches know no ``flatten``."""
+    return field.reshape(*field.shape[:2], prod(field.shape[2:]))
 
 
 def _along_channels(vector: Tensor, ndim: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import gelu
 
 from sciml.kernels.contractions import Contraction, Dense
 from sciml.kernels.convolution import convolve
-from sciml.kernels.products import plain, precision
+from sciml.kernels.products import of_one_precision, plain, precision
 from sciml.kernels.spectral import check, plan, spectral_conv
 
 
@@ -66,7 +66,7 @@ def spectral_layer(
             return triton.spectral_layer(
                 x, weight, modes, skip, bias, activation=first, precision=precision()
             )
-    if plain() or not isinstance(weight, Tensor) or not _of_one_precision(x, weight, skip, bias):
+    if plain() or not isinstance(weight, Tensor) or not of_one_precision(x, weight, skip, bias):
         return _composed(x, weight, modes, skip, bias, activation)
     axes = tuple(range(len(modes)))
     check(x, Dense(weight), modes, axes, len(modes))
@@ -87,11 +87,3 @@ def _composed(
     a = gelu(x) if activation else x
     local = torch.baddbmm(bias[:, None], skip.expand(a.shape[0], *skip.shape), a.flatten(2))
     return spectral_conv(a, weight, modes) + local.reshape(a.shape[0], skip.shape[0], *a.shape[2:])
-
-
-def _of_one_precision(x: Tensor, *parameters: Tensor) -> bool:
-    return (
-        x.dtype in (torch.float32, torch.float64)
-        and all(parameter.dtype == x.dtype for parameter in parameters)
-        and not torch.is_autocast_enabled(x.device.type)
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import pi, sqrt
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from sciml.kernels.products import plain, product
+from sciml.kernels.products import of_one_precision, plain, product, writable
 
 # Hidden values at once: 2 MB in float32, which stay in the cache of a core.
 CHUNK = 2**19
@@ -42,7 +42,7 @@ def pointwise_mlp(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> 
     >>> pointwise_mlp(x, w1, torch.zeros(8), w2, torch.zeros(1)).shape
     torch.Size([2, 1, 50])
     """
-    if plain() or x.device.type != "cpu":
+    if plain() or x.device.type != "cpu" or not of_one_precision(x, w1, b1, w2, b2):
         return _whole(x, w1, b1, w2, b2)
     result: Tensor = _PointwiseMLP.apply(x, w1, b1, w2, b2)  # type: ignore[no-untyped-call]
     return result
@@ -57,11 +57,11 @@ class _PointwiseMLP(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         result = x.new_empty(x.shape[0], w2.shape[0], x.shape[2])
-        for sample, place in _pieces(x, len(w1)):
-            piece = x[sample, :, place].contiguous()
-            active = gelu(product(w1, piece).add_(b1[:, None]))
-            result[sample, :, place] = product(w2, active).add_(b2[:, None])
-        return result
+        affine = torch.cat((w1, b1[:, None]), dim=1)
+        for piece, place, (hidden,) in _pieces(x, len(w1), 1):
+            product(affine, piece, out=hidden)
+            product(w2, torch.ops.aten.gelu_(hidden), out=result[place])
+        return result.add_(b2[:, None])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -71,23 +71,23 @@ class _PointwiseMLP(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         x, w1, b1, w2, _ = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative will be taken of this: whole, and by differentiable steps
+        if not writable(gradient):
             before = w1 @ x + b1[:, None]
             inner = (w2.T @ gradient) * gelu_slope(before)
             of_w1 = (inner @ x.transpose(1, 2)).sum(0)
             of_w2 = (gradient @ gelu(before).transpose(1, 2)).sum(0)
             return w1.T @ inner, of_w1, inner.sum((0, 2)), of_w2, gradient.sum((0, 2))
-        of_x = gradient.new_empty(x.shape)  # of the gradient, which vmap may have batched
-        of_w1, of_b1, of_w2 = (gradient.new_zeros(parameter.shape) for parameter in (w1, b1, w2))
-        for sample, place in _pieces(x, len(w1)):
-            piece, outer = x[sample, :, place].contiguous(), gradient[sample, :, place].contiguous()
-            before = product(w1, piece).add_(b1[:, None])
-            of_w2 += product(outer, gelu(before).T)
-            inner = torch.ops.aten.gelu_backward(product(w2.T, outer), before)
-            of_w1 += product(inner, piece.T)
-            of_b1 += inner.sum(1)
-            of_x[sample, :, place] = product(w1.T, inner)
-        return of_x, of_w1, of_b1, of_w2, gradient.sum((0, 2))
+        affine = torch.cat((w1, b1[:, None]), dim=1)
+        of_x, of_affine, of_w2 = torch.empty_like(x), torch.zeros_like(affine), torch.zeros_like(w2)
+        for piece, place, (hidden, active, inner) in _pieces(x, len(w1), 3):
+            outer = gradient[place]
+            product(affine, piece, out=hidden)
+            of_w2 += product(outer, torch.ops.aten.gelu.out(hidden, out=active).T)
+            product(w2.T, outer, out=active)
+            torch.ops.aten.gelu_backward.grad_input(active, hidden, grad_input=inner)
+            of_affine += product(inner, piece.T)
+            product(w1.T, inner, out=of_x[place])
+        return of_x, of_affine[:, :-1], of_affine[:, -1], of_w2, gradient.sum((0, 2))
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
@@ -110,9 +110,16 @@ def gelu_slope(x: Tensor) -> Tensor:
     return 0.5 * (1.0 + torch.erf(x / sqrt(2.0))) + x * torch.exp(-0.5 * x * x) / sqrt(2.0 * pi)
 
 
-def _pieces(x: Tensor, hidden: int) -> Iterator[tuple[int, slice]]:
-    """One sample at a time, and of a large one a part of its points."""
-    points = max(1, CHUNK // hidden)
+Piece = tuple[Tensor, tuple[int, slice, slice], Sequence[Tensor]]
+
+
+def _pieces(x: Tensor, hidden: int, places: int) -> Iterator[Piece]:
+    """Points of one sample at a time, (c_in + 1, points) with a row of ones for the bias; where they lie in
+    (batch, channel, points); and places for (hidden, points), which the next piece takes over."""
+    most = min(x.shape[2], max(1, CHUNK // hidden))
+    piece, values = x.new_ones(x.shape[1] + 1, most), x.new_empty(places, hidden, most)
     for sample in range(x.shape[0]):
-        for start in range(0, x.shape[2], points):
-            yield sample, slice(start, start + points)
+        for start in range(0, x.shape[2], most):
+            points = min(most, x.shape[2] - start)
+            piece[:-1, :points] = x[sample, :, start : start + points]
+            yield piece[:, :points], (sample, slice(None), slice(start, start + points)), values[..., :points]

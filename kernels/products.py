@@ -28,13 +28,27 @@ def plain() -> bool:
     return torch.compiler.is_compiling() or os.environ.get("SCIML_KERNELS") == "reference"
 
 
-def writable() -> bool:
-    """Whether results may be written into tensors made beforehand: nothing records or transforms the steps."""
+def writable(like: Tensor) -> bool:
+    """Whether what is computed from a tensor may be written into tensors made beforehand.
+
+    Not where steps are recorded, traced, transformed by ``torch.func`` or batched by autograd.
+    """
     return not (
         torch.is_grad_enabled()
         or torch.autograd.forward_ad._current_level >= 0
         or torch._C._are_functorch_transforms_active()
+        or torch._C._functorch.is_legacy_batchedtensor(like)
         or plain()
+    )
+
+
+def of_one_precision(*tensors: Tensor) -> bool:
+    """Whether all are float32 or all float64 and autocast leaves it at that."""
+    first = tensors[0].dtype
+    return (
+        first in (torch.float32, torch.float64)
+        and all(tensor.dtype == first for tensor in tensors)
+        and not torch.is_autocast_enabled(tensors[0].device.type)
     )
 
 
@@ -43,7 +57,7 @@ def precision() -> str:
     return {"highest": "tf32x3", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
+def product(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``a @ b`` for (m, k) and (k, n).
 
     Parameters
@@ -51,6 +65,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     a, b : real, of one dtype and device
         Differentiable where gradients are recorded; the faster route is taken where they are not, as inside
         of an ``autograd.Function``.
+    out : (m, n), optional
+        Where the result goes; for use where `writable` holds.
     """
     if (
         _ONEDNN is not None
@@ -64,8 +80,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         and _is_dense(b)
     ):
         result: Tensor = _ONEDNN(a, b.T, None, "none", [], "")
-        return result
-    return a @ b
+        return result if out is None else out.copy_(result)
+    return a @ b if out is None else torch.mm(a, b, out=out)
 
 
 @cache

@@ -93,7 +93,7 @@ def _is_smooth(n: int) -> bool:
 
 
 def _apply(x: Tensor, transform: Transform, backend: str, analysis: bool) -> Tensor:
-    if writable():  # nothing to record: spares the call of an autograd.Function
+    if writable(x):  # nothing to record: spares the call of an autograd.Function
         return _Apply.forward(x, transform, backend, analysis)
     result: Tensor = _Apply.apply(x, transform, backend, analysis)  # type: ignore[no-untyped-call]
     return result
@@ -184,7 +184,7 @@ def rows_from_modes(modes: Tensor, transform: Transform) -> Tensor:
 def _cosine_minus_i_sine(products: Tensor) -> Tensor:
     """(2, K, rest, 2, points) sums with cosines and with sines, each a complex pair -> (K, rest, 2, points)."""
     (c_real, c_imaginary), (s_real, s_imaginary) = (part.unbind(2) for part in products.unbind())
-    if not writable():
+    if not writable(products):
         return torch.stack((c_real + s_imaginary, c_imaginary - s_real), dim=2)
     result = torch.empty_like(products[0])
     torch.add(c_real, s_imaginary, out=result[:, :, 0])
@@ -195,7 +195,7 @@ def _cosine_minus_i_sine(products: Tensor) -> Tensor:
 def _with_i_times(modes: Tensor) -> Tensor:
     """(K, rest, 2, points) -> (2, K, rest, 2, points): complex pairs, and i times them."""
     real, imaginary = modes.unbind(2)
-    if not writable():
+    if not writable(modes):
         return torch.stack((modes, torch.stack((-imaginary, real), dim=2)))
     result = modes.new_empty(2, *modes.shape)
     result[0] = modes

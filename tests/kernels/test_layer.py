@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from sciml.kernels import layer, spectral_conv, spectral_layer, transform
+from sciml.kernels import products, spectral_conv, spectral_layer, transform
 from sciml.kernels.factorized import Separable
 from sciml.kernels.products import WORTH, product
 
@@ -33,11 +33,7 @@ def fused(activation: bool) -> Callable[..., Tensor]:
 
 
 @pytest.mark.parametrize("activation", [True, False])
-@pytest.mark.parametrize("piece", [1, 300, 2**19])
-def test_equals_the_composition_for_any_size_of_pieces(
-    activation: bool, piece: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layer, "PIECE", piece)  # one sample, two, all
+def test_equals_the_composition(activation: bool) -> None:
     tensors = [tensor.requires_grad_() for tensor in inputs()]
     y, expected = fused(activation)(*tensors), composed(*tensors, activation)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
@@ -57,7 +53,6 @@ def test_other_routes_agree(backend: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("SCIML_KERNELS", "reference")
     else:
         monkeypatch.setattr(transform, "choose", lambda *_: "fft")
-        monkeypatch.setattr(layer, "choose", lambda *_: "fft")
     torch.testing.assert_close(fused(True)(*inputs()), expected, rtol=0, atol=1e-12)
 
 
@@ -106,16 +101,20 @@ def test_keeps_the_input_and_the_modes_alone() -> None:
     assert (4, 3, 2, 3, 2) in kept  # (*frequencies, 2, batch, channel)
 
 
+@pytest.mark.parametrize("intel", [True, False])  # MKL or oneDNN
 @pytest.mark.parametrize(
     ("m", "k", "n"), [(3, 5, 7), (128, 64, 256), (2048, 64, 24), (32, 32, 4096), (16, 4096, 32)]
 )
-def test_products_are_products(m: int, k: int, n: int) -> None:
+def test_products_are_products(m: int, k: int, n: int, intel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both routes, all layouts that occur: rows, columns and parts of larger matrices."""
+    monkeypatch.setattr(products, "_on_intel", lambda: intel)
+    place = torch.empty(m, n)
     wide = randn(2 * k, 2 * n, seed=1).float()
     for a in (randn(m, k).float(), randn(k, m).float().T):
         for b in (randn(k, n, seed=1).float(), randn(n, k, seed=1).float().T, wide[:k, :n]):
             with torch.no_grad():
                 found = product(a, b)
+                assert torch.equal(product(a, b, out=place), found)
             # k rounded terms of size one, summed in another order.
             torch.testing.assert_close(
                 found.double(), a.double() @ b.double(), rtol=0, atol=2e-6 * k**0.5 * 4
