@@ -27,6 +27,7 @@ from sciml.mesh import Mesh, Points, Space
 from sciml.moments import moments
 from sciml.padding import mask_of, padded
 from sciml.schema import SPLITS, Field, Provenance, Statistics
+from sciml.subsampling import Every, SubsampledSource, every_of, selection
 
 if TYPE_CHECKING:
     import meshio
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "Field", "Provenance", "Statistics", "open_dataset", "write_dataset"]
 
 Rows = NDArray[np.int64]
+Source = FileSource | MemorySource | SubsampledSource
 _PARTS = ("all", *SPLITS)
 
 
@@ -55,6 +57,8 @@ class Dataset:
         "all", "train", "valid" or "test".
     indices : sequence of int, optional
         Positions in the file, instead of a part.
+    every : mapping, optional
+        Only every n-th point or frame, see `subsampled`.
 
     Attributes
     ----------
@@ -82,9 +86,12 @@ class Dataset:
         digest: str | None = None,
         part: str = "all",
         indices: Sequence[int] | None = None,
+        every: Every | None = None,
     ) -> None:
         self.path = Path(path).absolute()
-        self._source: FileSource | MemorySource = FileSource(self.path)
+        source = FileSource(self.path)
+        self._every = dict(every or {})
+        self._source: Source = SubsampledSource(source, self._every) if every else source
         if digest is not None and digest != self.digest:
             raise DataError(
                 f"{self.path}: holds other data than asked for (digest {self.digest}, not {digest})."
@@ -178,7 +185,8 @@ class Dataset:
     def description(self) -> dict[str, Any]:
         """For `describe`: what makes this view again, and notices when the file was replaced."""
         found: dict[str, Any] = {"path": str(self.path), "digest": self.digest}
-        return found | ({"part": self._part} if self._part else {"indices": self.indices.tolist()})
+        found |= {"part": self._part} if self._part else {"indices": self.indices.tolist()}
+        return found | ({"every": self._every} if self._every else {})
 
     def __repr__(self) -> str:
         return summary(self._layout, self.path.name, self.indices)
@@ -209,7 +217,40 @@ class Dataset:
         """The samples at these positions of this view (integers, or one truth value for each sample)."""
         return self._view(self._source, self.indices[positions_of(indices, len(self), "subset")], None)
 
-    def _view(self, source: FileSource | MemorySource, indices: Rows, part: str | None) -> Dataset:
+    def subsampled(self, every: int | Mapping[str, int | slice]) -> Dataset:
+        """Every n-th point and frame of the same samples, on the coarser grid, read as they are asked for.
+
+        Of nodes the ends stay, of cells the middle one of n; see `sciml.subsampling.thinned`.  Statistics are
+        those of what is left.
+
+        Parameters
+        ----------
+        every : int or mapping
+            A step for all axes of space; or the name of an axis to its step, and "time" to a step or a slice.
+
+        Raises
+        ------
+        DataError
+            If a step does not fit its axis, or the values live on meshes, or are sub-sampled already.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fields = [(Field("u", "state", time=True), np.zeros((2, 11, 9)))]
+        ...     settings = {"grid": Grid.box((9,)), "split": [0, 2], "times": np.arange(11.0)}
+        ...     data = write_dataset(folder + "/u.h5", fields=fields, **settings)
+        ...     data.subsampled({"x": 3, "time": 5}).load("u").shape
+        (2, 3, 3)
+        """
+        if not isinstance(self._source, FileSource):
+            raise DataError(f"{self.path}: is sub-sampled or in memory already; begin with open_dataset.")
+        view = copy.copy(self)
+        view._every = dict(every_of(every, self.grid))
+        view._source = SubsampledSource(self._source, view._every)
+        return view
+
+    def _view(self, source: Source, indices: Rows, part: str | None) -> Dataset:
         view = copy.copy(self)
         view._source, view.indices, view._part = source, indices, part
         return view
@@ -263,11 +304,14 @@ class Dataset:
         names: str | Sequence[str],
         rows: ArrayLike | slice | None = None,
         dtype: torch.dtype = torch.float32,
+        *,
+        frames: Tensor | None = None,
     ) -> Tensor:
         """Fields side by side in the channel axis: (n, channel, *space), or (n, time, channel, *space).
 
         On points, cells and functions (n, [time,] point, channel), filled up with 0 to the largest sample;
-        `mask` says where.  Fields that are the same for all samples are repeated.
+        `mask` says where.  Fields that are the same for all samples are repeated.  ``frames`` (n, time) are
+        the positions along the time axis to take of each sample; on a grid no others are read.
 
         Raises
         ------
@@ -281,18 +325,20 @@ class Dataset:
                 f"{[item.name for item in listed]}; load them one by one."
             )
         if any(self._layout.location(item) is not None for item in listed):
-            return self._tensor_on_points(listed, rows, dtype)
-        positions = self._rows(rows)
+            found = self._tensor_on_points(listed, rows, dtype)
+            return found if frames is None else found[torch.arange(len(found))[:, None], frames]
+        positions, picked = self._rows(rows), None if frames is None else frames.numpy()
         lead = 1 + listed[0].time
         steps = self._layout.variables[listed[0].name].shape[int(listed[0].sample)] if lead == 2 else 0
+        steps = steps if picked is None else picked.shape[1]
         channels = sum(item.components for item in listed)
         shape = (len(positions), *([steps] if lead == 2 else []), channels, *self.grid.shape)
         out = torch.empty(shape, dtype=dtype)
         start = 0
         for item in listed:
-            values = torch.from_numpy(self._source.read(item.name, positions))
+            values = torch.from_numpy(self._source.read(item.name, positions, picked))
             if item.components == 1:
-                values = values.unsqueeze(lead - 1 if not item.sample else lead)
+                values = values.unsqueeze(lead - (not item.sample and picked is None))
             out.narrow(lead, start, item.components).copy_(values)
             start += item.components
         return out
@@ -489,12 +535,62 @@ class Dataset:
         import xarray
 
         opened = xarray.open_dataset(self.path, engine="h5netcdf", decode_times=False, decode_timedelta=False)
+        if self._every:
+            opened = opened.isel(selection(self._every, Dataset(self.path).grid))
         if len(self) == opened.sizes["sample"] and np.array_equal(self.indices, np.arange(len(self))):
             return opened
         ragged = [spot for spot in self._layout.locations.values() if spot.ragged]
         return opened.isel(
             {"sample": self.indices} | {spot.dim: spot.places(self.indices) for spot in ragged}
         )
+
+    @staticmethod
+    def from_xarray(
+        path: str | Path,
+        data: xarray.Dataset,
+        roles: Mapping[str, str] | None = None,
+        *,
+        split: ArrayLike | None = None,
+        sample: str = "sample",
+        provenance: Provenance | None = None,
+    ) -> Dataset:
+        """Write a dataset file from labelled arrays on uniform axes, and open it.
+
+        Axes are found by name and may stand in any order and run in either direction; units, long names and
+        attributes are kept, and what was decided is written into the attribute ``conversion_notes``.
+
+        Parameters
+        ----------
+        path : str or Path
+        data : xarray.Dataset
+            Coordinates are nodes with both ends unless their attribute ``grid_location`` says "cell" or
+            "left", or ``periodic`` says 1.
+        roles : mapping of variable to role, optional
+            Other variables are left out; by default those that say ``sciml_role``.
+        split : (sample,) integers, optional
+            0 train, 1 valid, 2 test; by default the variable ``split``.
+        sample : str
+            The dimension that counts samples.
+        provenance : Provenance, optional
+
+        Raises
+        ------
+        DataError
+            If dimensions and coordinates are no grid with samples, or as `write_dataset`.
+
+        Examples
+        --------
+        >>> import tempfile, xarray
+        >>> x = xarray.DataArray(np.linspace(0, 1, 5), dims="x", attrs={"units": "m"})
+        >>> u = xarray.DataArray(np.ones((5, 2)), dims=("x", "sample"), coords={"x": x}, attrs={"units": "K"})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = Dataset.from_xarray(folder + "/u.h5", u.to_dataset(name="u"), {"u": "output"}, split=[0, 2])
+        ...     made.grid.axes[0].units, made.fields["u"].units, made.tensor("u").shape
+        ('m', 'K', torch.Size([2, 1, 5]))
+        """
+        from sciml.labelled_fields import from_xarray
+
+        return from_xarray(path, data, roles, split=split, sample=sample, provenance=provenance)
 
     def to_meshio(self, row: int, *, frame: int | None = None) -> meshio.Mesh:
         """The mesh of one sample with its fields, to be written in any format that meshio knows.

@@ -6,6 +6,7 @@ import math
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.dataset_file import Layout, read_layout, rehearse
 from sciml.errors import DataError
 from sciml.files import identity
-from sciml.hdf5 import BLOCK_BYTES, check_beginning, open_file, refusing, rows_per_block, runs
+from sciml.hdf5 import BLOCK_BYTES, check_beginning, open_file, refusing, rows_per_block
 from sciml.locations import Location
 from sciml.moments import moments
+from sciml.rows import read_rows
 from sciml.sandbox import examine
 from sciml.schema import Field, Statistics
+from sciml.subsampling import SubsampledSource
 
 Rows = NDArray[np.int64]
 
@@ -54,6 +57,7 @@ class FileSource:
         examine(path, rehearse)  # where a crash of the HDF5 library does no harm
         handle = _Handle(open_file(path))
         self.layout = read_layout(handle.file, path)
+        self.computed: dict[str, Statistics] = {}
         self._handle: _Handle | None = handle
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,22 +92,24 @@ class FileSource:
             handle.variables[name] = handle.file[name]
         return handle.variables[name]
 
-    def read(self, name: str, rows: Rows) -> NDArray[Any]:
-        """The field at these positions along ``sample``, in memory order; all of a field without samples."""
+    def read(self, name: str, rows: Rows, frames: Rows | None = None) -> NDArray[Any]:
+        """The field at these positions along ``sample``, in memory order; all of a field without samples.
+
+        ``frames`` (row, frame) are the positions along ``time`` to read of each row.
+        """
         item, variable = self.layout.fields[name], self.layout.variables[name]
         on_grid = self.layout.location(item) is None
+        native = variable.dtype.newbyteorder("=")
         with refusing(self.path, f"field {name!r}"):
             dataset = self._dataset(name)
-            native = variable.dtype.newbyteorder("=")
             if not item.sample:
-                return to_memory_order(dataset[()].astype(native, copy=False), item, on_grid=on_grid)
-            # HDF5 reads increasing rows only, and fast only if contiguous: sort, read runs, undo the sorting.
-            unique, places = np.unique(rows, return_inverse=True)
-            values = np.empty((len(unique), *variable.shape[1:]), dtype=native)
-            for begin, end, start, stop in runs(unique):
-                dataset.read_direct(values, np.s_[start:stop], np.s_[begin:end])
-            if not np.array_equal(unique, rows):
-                values = values[places]
+                values = dataset[()].astype(native, copy=False)
+                if frames is not None:
+                    return to_memory_order(values[frames], replace(item, sample=True), on_grid=on_grid)
+                return to_memory_order(values, item, on_grid=on_grid)
+            tail = variable.shape[1:] if frames is None else (frames.shape[1], *variable.shape[2:])
+            values = np.empty((len(rows), *tail), dtype=native)
+            read_rows(dataset, values, rows, frames)
         return to_memory_order(values, item, on_grid=on_grid)
 
     def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
@@ -130,17 +136,20 @@ class MemorySource:
         pieces: Mapping[str, list[NDArray[Any]]] | None = None,
     ) -> None:
         self.layout = layout
+        self.computed: dict[str, Statistics] = {}
         self.arrays, self.pieces = dict(arrays), dict(pieces or {})
         self._slot = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
         self._slot[rows] = np.arange(len(rows))
 
-    def read(self, name: str, rows: Rows) -> NDArray[Any]:
+    def read(self, name: str, rows: Rows, frames: Rows | None = None) -> NDArray[Any]:
         """As `FileSource.read`; always a copy, so that a caller may change it in place."""
         if name not in self.arrays:
             raise DataError(_not_loaded(name, (*self.arrays, *self.pieces)))
+        values = self.arrays[name]
         if not self.layout.fields[name].sample:
-            return self.arrays[name].copy()
-        return self.arrays[name][self._slot[rows]]
+            return values.copy() if frames is None else values[frames]
+        slots = self._slot[rows]
+        return values[slots] if frames is None else values[slots[:, None], frames]
 
     def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
         """As `FileSource.read_pieces`; each a copy."""
@@ -168,8 +177,12 @@ def _blocks(layout: Layout, item: Field, rows: Rows) -> Iterator[Rows]:
         yield rows[start : start + step]
 
 
-def computed_statistics(source: FileSource | MemorySource, item: Field, rows: Rows) -> Statistics:
-    """The moments of a field over ``rows``, where the file does not state them."""
+def computed_statistics(
+    source: FileSource | MemorySource | SubsampledSource, item: Field, rows: Rows
+) -> Statistics:
+    """The moments of a field over ``rows``, the training samples, where the file does not state them."""
+    if item.name in source.computed:
+        return source.computed[item.name]
     lead = item.sample + item.time
     location = source.layout.location(item)
     ragged = location is not None and location.ragged
@@ -186,10 +199,14 @@ def computed_statistics(source: FileSource | MemorySource, item: Field, rows: Ro
                 yield np.moveaxis(values, lead, -1) if location is None else values
 
     time_axis = 1 if ragged else int(item.sample)
-    return moments(blocks, item.name, time_axis=time_axis if item.time else None)
+    found = moments(blocks, item.name, time_axis=time_axis if item.time else None)
+    source.computed[item.name] = found
+    return found
 
 
-def check_finite(source: FileSource | MemorySource, item: Field, rows: Rows, path: Path) -> None:
+def check_finite(
+    source: FileSource | MemorySource | SubsampledSource, item: Field, rows: Rows, path: Path
+) -> None:
     """Raise DataError at the first NaN or infinity of a field."""
     location = source.layout.location(item)
     if location is not None:
@@ -211,7 +228,11 @@ def check_finite(source: FileSource | MemorySource, item: Field, rows: Rows, pat
 
 
 def _check_finite_points(
-    source: FileSource | MemorySource, item: Field, location: Location, rows: Rows, path: Path
+    source: FileSource | MemorySource | SubsampledSource,
+    item: Field,
+    location: Location,
+    rows: Rows,
+    path: Path,
 ) -> None:
     for piece in _blocks(source.layout, item, rows):
         if location.ragged:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.errors import ConfigError
@@ -49,8 +51,12 @@ def rows_of_step(step: int, size: int, batch_size: int, order: Stream) -> list[i
     [0, 1, 2, 3]
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = {int(e): order.numpy(int(e)).permutation(size) for e in np.unique(positions // size)}
-    return [int(epochs[int(p // size)][p % size]) for p in positions]
+    return [int(_shuffled(order, int(p // size), size)[p % size]) for p in positions]
+
+
+@functools.lru_cache(maxsize=2)  # the epochs that one step may touch; they are made anew at will
+def _shuffled(order: Stream, epoch: int, size: int) -> NDArray[np.int64]:
+    return order.numpy(epoch).permutation(size)
 
 
 class Samples:
@@ -65,6 +71,7 @@ class Samples:
 
     def __init__(self, dataset: Dataset, groups: Sequence[Sequence[str]]) -> None:
         self.dataset, self.groups = dataset, [list(group) for group in groups]
+        self._timed = [dataset.fields[group[0]].time for group in self.groups]
         self._resident: tuple[Tensor, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,16 +95,20 @@ class Samples:
         return self._take(self._resident, torch.as_tensor(rows), frames)
 
     def stored(self, rows: Sequence[int], frames: Tensor | None = None) -> tuple[Tensor, ...]:
-        """As `read`, always from the file."""
-        return self._take(self._load(rows), torch.arange(len(rows)), frames)
+        """As `read`, always from the file, of which no other frames are read."""
+        return self._load(rows, frames)
 
-    def _load(self, rows: Sequence[int] | None) -> tuple[Tensor, ...]:
-        return tuple(self.dataset.tensor(group, rows) for group in self.groups)
+    def _load(self, rows: Sequence[int] | None, frames: Tensor | None = None) -> tuple[Tensor, ...]:
+        return tuple(
+            self.dataset.tensor(group, rows, frames=frames if timed else None)
+            for group, timed in zip(self.groups, self._timed, strict=True)
+        )
 
     def _take(self, tensors: tuple[Tensor, ...], rows: Tensor, frames: Tensor | None) -> tuple[Tensor, ...]:
-        timed = [frames is not None and self.dataset.fields[group[0]].time for group in self.groups]
-        at = (rows[:, None], frames)
-        return tuple(t[at] if with_time else t[rows] for t, with_time in zip(tensors, timed, strict=True))
+        return tuple(
+            tensor[rows[:, None], frames] if timed and frames is not None else tensor[rows]
+            for tensor, timed in zip(tensors, self._timed, strict=True)
+        )
 
 
 class ReadAhead:
@@ -109,10 +120,18 @@ class ReadAhead:
         The key of a step, such as its rows, to tensors; must be picklable.
     workers : int
         Processes, at least 1.
+    start : "fork", "spawn" or "forkserver", optional
+        How they are started; by default as Python does on this system.
     """
 
-    def __init__(self, read: Callable[[Any], tuple[Tensor, ...]], workers: int) -> None:
-        self.read, self.workers = read, workers
+    def __init__(
+        self,
+        read: Callable[[Any], tuple[Tensor, ...]],
+        workers: int,
+        *,
+        start: Literal["fork", "spawn", "forkserver"] | None = None,
+    ) -> None:
+        self.read, self.workers, self.start = read, workers, start
         self._loader: Iterator[tuple[Tensor, ...]] | None = None
         self._next: tuple[int, int] | None = None  # (seed, step) that the loader delivers next
 
@@ -128,6 +147,7 @@ class ReadAhead:
                 sampler=_Keys(step, key),
                 batch_size=None,
                 num_workers=self.workers,
+                multiprocessing_context=self.start,
                 # Without its own generator the loader would draw from, and so change, the global state.
                 generator=torch.Generator().manual_seed(0),
             )

@@ -221,8 +221,8 @@ class Run:
     """What a training leaves behind.
 
     ``model`` is the one to use: its moving average when there was one, the best when training stopped early.
-    ``history`` holds a row for each step: step, loss, each term, learning rate, seconds, and the validation
-    where there was one.
+    ``history`` holds a row for each step: step, loss, each term, learning rate, seconds so far, those of them
+    that were waited for batches, and the validation where there was one.
     """
 
     model: nn.Module
@@ -234,6 +234,11 @@ class Run:
     def seconds(self) -> float:
         """Seconds of training, over all resumptions."""
         return float(self.history[-1]["seconds"]) if self.history else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """The share of the time, 0 to 1, in which the model waited for its batches to be read or drawn."""
+        return float(self.history[-1].get("waited", 0.0)) / self.seconds if self.seconds else 0.0
 
     def surrogate(self) -> Surrogate:
         """Model, normalization, grid, names and units as one object.

@@ -60,7 +60,7 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._seconds = 0.0
+        self._seconds = self._waited = 0.0
         self._best = math.inf
         self._bad = 0
         self._best_weights: dict[str, Tensor] | None = None
@@ -106,8 +106,10 @@ class Training:
         streams, trainer = self.trainer.streams, self.trainer
         self.model.train()
         with streams.of("model").applied(self.step):  # dropout and the like draw from the global state
+            asked = time.perf_counter()
             batch = self.objective.draw(self.step, self.model, streams)
             batch = processes.own_part(batch).to(self._device)
+            self._waited += time.perf_counter() - asked
             loss, terms = self._optimize(batch)
         rate = self._optimizer.param_groups[0]["lr"]
         if self._schedule is not None:
@@ -123,7 +125,7 @@ class Training:
         if due and self.validation is not None:
             row["validation"] = self._validate()
         self._seconds += time.perf_counter() - started
-        row["seconds"] = round(self._seconds, 3)
+        row["seconds"], row["waited"] = round(self._seconds, 3), round(self._waited, 3)
         self.history.append(row)
         if self.folder is not None and processes.rank() == 0:
             self.folder.append(row)
@@ -228,6 +230,7 @@ class Training:
             "finished": self.finished,
             "phase": self._phase,
             "seconds": self._seconds,
+            "waited": self._waited,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": None if self._schedule is None else self._schedule.state_dict(),
@@ -261,6 +264,7 @@ class Training:
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the checkpoint does not fit this model and optimizer: {error}") from error
         self.step, self.finished, self._seconds = state["step"], state["finished"], state["seconds"]
+        self._waited = state.get("waited", 0.0)
         stop = state["early_stop"]
         self._best, self._bad, self._best_weights = stop["best"], stop["bad"], stop["weights"]
 

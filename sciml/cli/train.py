@@ -106,6 +106,7 @@ def _conclude(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
         "operator": plan.operator,
         "parameters": parameter_count(plan.model),
         "train_seconds": run.seconds,
+        "waiting": round(run.waiting, 4),
         "steps": plan.trainer.steps,
         "seed": plan.trainer.streams.seed,
         "split": split,
@@ -133,7 +134,7 @@ def _facts(plan: Plan, data: Dataset, folder: Path, stored: Mapping[str, Any]) -
         "Model": {
             "operator": plan.operator,
             "parameters": f"{stored['parameters']:,} real numbers",
-            "training": f"{stored['steps']} steps in {duration(stored['train_seconds'])}",
+            "training": f"{stored['steps']} steps in {_time(stored)}",
         },
         "Data": {
             "file": str(data.path),
@@ -171,10 +172,10 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def result_of(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The machine-readable result of ``sciml train --json``."""
     assessment = Assessment.from_dict(stored["assessment"])
-    names = ("operator", "parameters", "train_seconds", "steps", "seed", "split", "data")
+    names = ("operator", "parameters", "train_seconds", "waiting", "steps", "seed", "split", "data")
     return {
         "run": str(folder),
-        **{name: stored[name] for name in names},
+        **{name: stored.get(name) for name in names},
         **numbers_of(assessment),
         "files": [str(folder / name) for name in FILES if (folder / name).exists()],
     }
@@ -220,12 +221,17 @@ def _over_time(assessment: Assessment) -> dict[str, Any]:
 def _show(stored: Mapping[str, Any], folder: Path) -> None:
     assessment = Assessment.from_dict(stored["assessment"])
     show_assessment(assessment)
-    print(f"Training: {stored['steps']} steps in {duration(stored['train_seconds'])}.")
+    print(f"Training: {stored['steps']} steps in {_time(stored)}.")
     print(f"Written to {folder}:")
     for name, what in FILES.items():
         if (folder / name).exists():
             shown = f"{name}/" if (folder / name).is_dir() else name
             print(f"  {shown:<18}{what}")
+
+
+def _time(stored: Mapping[str, Any]) -> str:
+    waiting = f", {100 * stored['waiting']:.1f} % of it waiting for data" if "waiting" in stored else ""
+    return duration(stored["train_seconds"]) + waiting
 
 
 def show_assessment(assessment: Assessment) -> None:

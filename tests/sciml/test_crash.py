@@ -90,8 +90,8 @@ def result(folder: Path, *, surrogate: bool = True) -> tuple[Any, ...]:
     loaded = Checkpoints(folder / "checkpoints").load()
     assert loaded is not None
     _, state = loaded
-    state.pop("seconds")
-    losses = [{k: v for k, v in row.items() if k != "seconds"} for row in run.history()]
+    state.pop("seconds"), state.pop("waited")
+    losses = [{k: v for k, v in row.items() if k not in ("seconds", "waited")} for row in run.history()]
     weights = (folder / "surrogate" / "weights.safetensors").read_bytes() if surrogate else b""
     stray = [path.name for path in folder.rglob("*") if ".part" in path.name or ".old" in path.name]
     return _bits(state), losses, hashlib.sha256(weights).hexdigest(), stray
