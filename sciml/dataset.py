@@ -583,8 +583,9 @@ class Dataset:
         >>> import tempfile, xarray
         >>> x = xarray.DataArray(np.linspace(0, 1, 5), dims="x", attrs={"units": "m"})
         >>> u = xarray.DataArray(np.ones((5, 2)), dims=("x", "sample"), coords={"x": x}, attrs={"units": "K"})
+        >>> whole = u.to_dataset(name="u")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = Dataset.from_xarray(folder + "/u.h5", u.to_dataset(name="u"), {"u": "output"}, split=[0, 2])
+        ...     made = Dataset.from_xarray(folder + "/u.h5", whole, {"u": "output"}, split=[0, 2])
         ...     made.grid.axes[0].units, made.fields["u"].units, made.tensor("u").shape
         ('m', 'K', torch.Size([2, 1, 5]))
         """

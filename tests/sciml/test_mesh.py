@@ -123,6 +123,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence() -> None:
         Mesh(triangle, cells={})
     with pytest.raises(DataError, match="boundary has values 0 to 2"):
         Mesh(triangle, cells={"triangle": [[0, 1, 2]]}, boundary=[0, 1, 2], boundary_names=("inside", "wall"))
+    with pytest.raises(DataError, match="distinct words without spaces"):
+        Mesh(triangle, cells={"triangle": [[0, 1, 2]]}, boundary=[0, 1, 1], boundary_names=("in", "a wall"))
     with pytest.raises(DataError, match="point 1 is"):
         Points([[0.0, 0.0], [np.nan, 0.0]])
     with pytest.raises(ShapeError, match=r"\(point, dim\), got \(3,\)"):
