@@ -22,7 +22,8 @@ from sciml.kernels.jet_activation import Stage
 from sciml.kernels.jet_chain import Activation, Affine, Source, Step, last_activation, plain_chain
 from sciml.kernels.jet_ladders import LadderFunction
 from sciml.kernels.jet_series import Bundle, order_of
-from sciml.kernels.products import plain, product
+from sciml.kernels.products import plain, precision, product
+from sciml.kernels.triton.jets import jet_chain, jet_usable
 
 # Bytes of the columns of a block of points after one layer; about four such stacks are in use at a time.
 BLOCK = 2**20
@@ -37,6 +38,8 @@ Tensors = Sequence[Tensor | None]
 def run_chain(source: Source, steps: tuple[Step, ...], *, only_top: bool) -> Tensor:
     """`plain_chain`, by the fastest way that is right here."""
     tensors = [t for step in steps if isinstance(step, Affine) for t in (step.weight, step.bias)]
+    if jet_usable(source, steps):
+        return jet_chain(source, steps, only_top=only_top, precision=precision())
     inputs = [source.stack, source.value, source.rest, *tensors]
     if only_plain(inputs, source.bundles):
         return plain_chain(source, steps, only_top=only_top)

@@ -7,10 +7,7 @@ passes between them has the size of the modes. Importing this module imports no 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,21 +15,13 @@ from torch.autograd import forward_ad
 
 from sciml.kernels.contractions import Dense
 from sciml.kernels.spectral import check
+from sciml.kernels.triton.guard import available, wanted
 from sciml.kernels.triton.plain import plain_layer
 
 __all__ = ["available", "spectral_layer", "usable"]
 
 ACTIVATIONS = (None, "gelu", "gelu_first")
 PRECISIONS = ("tf32x3", "tf32", "bf16")
-# TF32 and bfloat16 products, and copies that wait for nobody, came with compute capability 8.0.
-OLDEST_CAPABILITY = (8, 0)
-
-_FOUND = find_spec("triton") is not None
-
-
-def available() -> bool:
-    """Whether Triton is installed."""
-    return _FOUND
 
 
 def usable(x: Tensor, weight: Tensor) -> bool:
@@ -43,12 +32,10 @@ def usable(x: Tensor, weight: Tensor) -> bool:
     ``torch.func`` at work, ``vmap`` over x excepted: forward-mode derivatives exist in the plain path only.
     With ``TRITON_INTERPRET=1`` tensors on the CPU are taken as well, for tests.
     """
-    if not _FOUND or os.environ.get("SCIML_KERNELS") == "reference":
-        return False
     tensors = x, weight
     if any(t.dtype not in (torch.float32, torch.bfloat16) or t.numel() == 0 for t in tensors):
         return False
-    if x.device != weight.device or not _device_fits(x.device):
+    if x.device != weight.device or not wanted(x.device):
         return False
     if torch.compiler.is_compiling():
         return not torch.compiler.is_exporting()
@@ -134,15 +121,6 @@ def spectral_layer(
     y: Tensor
     y, _, _ = ops.spectral_layer(x, weight, skip, bias, list(modes), list(out_shape), chosen, precision)
     return y
-
-
-def _device_fits(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return os.environ.get("TRITON_INTERPRET") == "1"
-    if device.type != "cuda" or torch.version.cuda is None:
-        return False
-    properties: Any = torch.cuda.get_device_properties(device)
-    return (properties.major, properties.minor) >= OLDEST_CAPABILITY
 
 
 def _transformed(weight: Tensor) -> bool:

@@ -89,13 +89,13 @@ def analyze(
         "n": half.size,
         "count": half.count,
         "INPUT": "gelu" if gelu else "plain" if z is None else "gated",
-        "PRECISION": _precision(precision),
+        "PRECISION": kernel_precision(precision),
         **layout.steps,
     }
     if full is None:
         modes = x.new_empty(size, dtype=torch.float32)
         blocks.ANALYZE_ROWS.run(
-            lambda b: (_parts(planes, b["ROWS"]) * _parts(2 * half.count, b["MODES"]),),
+            lambda b: (parts(planes, b["ROWS"]) * parts(2 * half.count, b["MODES"]),),
             half=half_matrix(half, modes),
             modes=modes,
             rows=planes,
@@ -103,7 +103,7 @@ def analyze(
         )
     else:
         chunk = blocks.chunk(full.size, planes, x.device, blocks.SHORTEST_CHUNK)
-        chunks = _parts(full.size, chunk)
+        chunks = parts(full.size, chunk)
         modes = x.new_empty(chunks, size, dtype=torch.float32)
         blocks.ANALYZE_PLANES.run(
             lambda _: (planes, chunks),
@@ -169,7 +169,7 @@ def synthesize(
         lines = modes.reshape(half.count, 2, -1).permute(2, 1, 0).contiguous()
     matrix, x, first = (modes, modes, False) if skip is None else (skip.matrix, skip.x, skip.gelu)
     blocks.SYNTHESIZE_ROWS.run(
-        lambda b: (batch * rows * _parts(half.size, b["COLS"]) * _parts(channels, b["CHANNELS"]),),
+        lambda b: (batch * rows * parts(half.size, b["COLS"]) * parts(channels, b["CHANNELS"]),),
         lines=lines,
         half=half_matrix(half, modes),
         x=x,
@@ -181,7 +181,7 @@ def synthesize(
         c_out=channels,
         SKIP=skip is not None,
         FIRST=first,
-        PRECISION=_precision(precision),
+        PRECISION=kernel_precision(precision),
         **results,
     )
     return y, z
@@ -214,10 +214,10 @@ def skip_gradient(gradient: Tensor, x: Tensor, precision: str, gelu: bool) -> Te
     batch, c_out, points = gradient.shape[0], gradient.shape[1], prod(gradient.shape[2:])
     c_in = x.shape[1]
     chunk = blocks.chunk(points, batch, x.device, blocks.SHORTEST_RUN)
-    chunks = _parts(points, chunk)
+    chunks = parts(points, chunk)
     partial = x.new_empty(batch * chunks, c_out, c_in, dtype=torch.float32)
     blocks.SKIP_GRADIENT.run(
-        lambda b: (batch * chunks * _parts(c_in, b["IN"]) * _parts(c_out, b["CHANNELS"]),),
+        lambda b: (batch * chunks * parts(c_in, b["IN"]) * parts(c_out, b["CHANNELS"]),),
         gradient=gradient,
         x=x,
         partial=partial,
@@ -227,7 +227,7 @@ def skip_gradient(gradient: Tensor, x: Tensor, precision: str, gelu: bool) -> Te
         c_in=c_in,
         c_out=c_out,
         FIRST=gelu,
-        PRECISION=_precision(precision),
+        PRECISION=kernel_precision(precision),
     )
     return partial.sum(0)
 
@@ -237,7 +237,7 @@ def _planes(modes: Tensor, layout: Layout, channels: int, precision: str, settin
     assert full is not None
     chunk = blocks.chunk(full.size, planes, modes.device, blocks.SHORTEST_CHUNK)
     blocks.SYNTHESIZE_PLANES.run(
-        lambda _: (planes, _parts(full.size, chunk)),
+        lambda _: (planes, parts(full.size, chunk)),
         modes=modes,
         half=half_matrix(half, modes),
         planes=planes,
@@ -245,7 +245,7 @@ def _planes(modes: Tensor, layout: Layout, channels: int, precision: str, settin
         count=half.count,
         channels=channels,
         chunk=chunk,
-        PRECISION=_precision(precision),
+        PRECISION=kernel_precision(precision),
         **_full(full, half, modes),
         **layout.steps,
         **settings,
@@ -283,7 +283,7 @@ def _mixing(
     rows = min(blocks.block(batch), LARGEST_BATCH)
 
     def grid(b: dict[str, int]) -> tuple[int]:
-        ins, outs, tops = _parts(c_in, b["IN"]), _parts(c_out, b["OUT"]), _parts(batch, rows)
+        ins, outs, tops = parts(c_in, b["IN"]), parts(c_out, b["OUT"]), parts(batch, rows)
         tiles = {"IN": ins * tops, "OUT": outs * tops, "": ins * outs}[tiled]
         return (prod(frequencies) * tiles,)
 
@@ -295,7 +295,7 @@ def _mixing(
         c_in=c_in,
         c_out=c_out,
         BATCH=rows,
-        PRECISION=_precision(precision),
+        PRECISION=kernel_precision(precision),
     )
 
 
@@ -320,9 +320,11 @@ def _complex_matrix(line: Line, device: torch.device) -> Tensor:
         return torch.cat((torch.cat((cosine, sine), dim=1), torch.cat((-sine, cosine), dim=1)))
 
 
-def _parts(size: int, part: int) -> int:
+def parts(size: int, part: int) -> int:
+    """How many parts of a length cover a size."""
     return -(-size // part)
 
 
-def _precision(precision: str) -> str:
+def kernel_precision(precision: str) -> str:
+    """What the kernels are told: the interpreter multiplies bfloat16 wrongly, float16 stands for it there."""
     return "fp16" if precision == "bf16" and blocks.INTERPRETED else precision

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from sciml.kernels.contractions import Dense
 from sciml.kernels.triton import launch
+from sciml.kernels.triton.guard import on_device_of, refuse_forward_mode
 from sciml.kernels.triton.plain import Kept, differentiable_gradients, gated, pad, plan
+
+_refuse_forward_mode = partial(
+    refuse_forward_mode, "sciml::spectral_layer", "sciml.kernels.triton.spectral_layer"
+)
 
 
 @torch.library.custom_op("sciml::spectral_layer", mutates_args=())
@@ -30,7 +33,7 @@ def spectral_layer(
     _refuse_forward_mode()
     analysis, synthesis, kept = plan(modes, x.shape[2:], out_shape)
     x = x.contiguous()
-    with _on_device_of(x):
+    with on_device_of(x):
         first = activation == "gelu_first"
         coefficients, _ = launch.analyze(x, analysis, precision, gelu=first)
         mixed = launch.mix(coefficients, _kept(weight, kept), precision)
@@ -86,7 +89,7 @@ def spectral_layer_backward(
     analysis, synthesis, kept = plan(modes, shape, gradient.shape[2:])
     gradient, x = gradient.contiguous(), None if x is None else x.contiguous()
     first = activation == "gelu_first"
-    with _on_device_of(gradient):
+    with on_device_of(gradient):
         gate = z if activation == "gelu" else None
         of_mixed, gated = launch.analyze(gradient, synthesis, precision, z=gate)
         gradient = gradient if gated is None else gated
@@ -203,19 +206,3 @@ def _(
 
 def _kept(weight: Tensor, kept: Kept) -> Tensor:
     return Dense(weight).narrow(kept).weight.contiguous()
-
-
-@contextmanager
-def _on_device_of(x: Tensor) -> Iterator[None]:
-    """Kernels start on the current device; products of matrices in the dtype of their factors."""
-    with torch.cuda.device_of(x), torch.autocast(x.device.type, enabled=False):
-        yield
-
-
-def _refuse_forward_mode() -> None:
-    # torch asks operators for no rule in forward mode: the tangent would silently be zero.
-    if forward_ad._current_level >= 0:
-        raise NotImplementedError(
-            "sciml::spectral_layer has no forward-mode derivative. Call sciml.kernels.triton.spectral_layer, "
-            "which takes the plain path for it."
-        )

@@ -1,9 +1,9 @@
 """Runs checks of the Triton kernels in Triton's interpreter, in a process of their own.
 
-``python -P interpreted.py NAME...`` runs the functions of these names in value_checks.py and rule_checks.py
-and prints one line of JSON for each. The interpreter is chosen before Triton is imported, for a whole
-process. It computes in float32 whatever ``input_precision`` says, runs the programs of a launch one after the
-other, and multiplies bfloat16 wrongly: what the kernels do with bfloat16 runs on float16 there
+``python -P interpreted.py NAME...`` runs the functions of these names in value_checks.py, rule_checks.py and
+jet_checks.py and prints one line of JSON for each. The interpreter is chosen before Triton is imported, for a
+whole process. It computes in float32 whatever ``input_precision`` says, runs the programs of a launch one
+after the other, and multiplies bfloat16 wrongly: what the kernels do with it runs on float16 there
 (`sciml.kernels.triton.device.product`).
 """
 
@@ -41,17 +41,19 @@ def main(names: list[str]) -> None:
     if find_spec("sciml") is None:
         sys.path.append(str(HERE.parents[2]))
     sys.path.append(str(HERE))
+    import jet_checks
     import rule_checks
     import torch
     import value_checks
 
     torch.set_num_threads(1)
+    modules = value_checks, rule_checks, jet_checks
     missing = loops_fail()
     for name in names:
         start, failure = perf_counter(), None
         if missing is None:
             try:
-                getattr(rule_checks if hasattr(rule_checks, name) else value_checks, name)()
+                next(getattr(m, name) for m in modules if hasattr(m, name))()
             except BaseException:
                 failure = traceback.format_exc()
         result = {"name": name, "failure": failure, "skip": missing, "seconds": perf_counter() - start}

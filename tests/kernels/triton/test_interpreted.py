@@ -24,7 +24,7 @@ def checks(file: str) -> tuple[list[str], list[str]]:
     return [name for name in names if name not in slow], sorted(slow)
 
 
-FILES = [checks("value_checks.py"), checks("rule_checks.py")]
+FILES = [checks(file) for file in ("value_checks.py", "rule_checks.py", "jet_checks.py")]
 QUICK = [name for quick, _ in FILES for name in quick]
 SLOW = [name for _, slow in FILES for name in slow]
 Results = dict[str, dict[str, Any]]
