@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sciml.datasets.readers.containers import contents
 from sciml.datasets.readers.foreign import Foreign, Reader
 from sciml.datasets.readers.hdf5_probe import outline
-from sciml.datasets.readers.netcdf import NetCDF
-from sciml.datasets.readers.neuraloperator import NeuralOperator
-from sciml.datasets.readers.torch_file import listed, names_in_archive
+from sciml.datasets.readers.torch_file import names_in_archive
 from sciml.description import describe
-from sciml.errors import DataError
+from sciml.errors import DataError, ShapeError
 from sciml.files import sha256
 from sciml.hdf5 import SIGNATURE
 from sciml.schema import dump
@@ -26,19 +25,18 @@ from sciml.streams import Streams
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
 
-__all__ = ["READERS", "Foreign", "Reader", "convert", "open_any"]
+__all__ = ["Foreign", "Reader", "convert", "open_any"]
 
-READERS: tuple[Reader, ...] = (NeuralOperator(), NetCDF())
 FRACTIONS = (0.9, 0.05, 0.05)
 
-_VERSION = 2  # of what the readers make of a file: another number, another cache
+_VERSION = 3  # of what the readers make of a file: another number, another cache
 
 
 def convert(
     path: str | Path,
     output: str | Path,
     *,
-    readers: Sequence[Reader] = READERS,
+    readers: Sequence[Reader] | None = None,
     fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
 ) -> Dataset:
@@ -47,14 +45,16 @@ def convert(
     Parameters
     ----------
     path : str or Path
+        A file, or a folder where the format is one.
     output : str or Path
         The new file; its folder must exist.
-    readers : sequence of Reader
-        Those to try; exactly one must recognize the file.
+    readers : sequence of Reader, optional
+        Those to try, by default all; exactly one must recognize the file.
     fractions : three floats
         Train, validation and test, if the file has no split of its own: the samples are put in the order of
         hashes of (seed, index) and cut.  The counts of validation and test are rounded down, but not to
-        zero.
+        zero.  If its split has training and test samples alone, the second share of the training samples
+        becomes the validation split, in the same way.
     seed : int
         Of that split.
 
@@ -77,15 +77,10 @@ def convert(
     if _is_own(source):
         raise DataError(f"{source}: is a sciml dataset already; sciml.open_dataset opens it.")
     reader = recognize(source, readers)
-    digest = sha256(source)
-    content = reader.read(source)
+    digest = digest_of(source)
+    content = _content(reader, source)
     notes = list(content.notes)
-    count = next(len(array) for item, array in content.fields if item.sample)
-    split = content.split
-    if split is None:
-        split = split_by_hash(count, fractions, seed)
-        shares = " : ".join(f"{share:g}" for share in fractions)
-        notes.append(f"split {shares} by hashes of the index with seed {seed}; the file has none")
+    split = _split(content, fractions, seed, notes)
     return write_dataset(
         output,
         grid=content.grid,
@@ -108,7 +103,7 @@ def open_any(
     path: str | Path,
     *,
     cache: str | Path,
-    readers: Sequence[Reader] = READERS,
+    readers: Sequence[Reader] | None = None,
     fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
 ) -> Dataset:
@@ -136,7 +131,7 @@ def open_any(
     if _is_own(source):
         return open_dataset(source)
     reader = recognize(source, readers)
-    settings = [_VERSION, sha256(source), describe(reader), list(fractions), seed]
+    settings = [_VERSION, digest_of(source), describe(reader), list(fractions), seed]
     name = hashlib.sha256(dump(settings).encode()).hexdigest()[:12]
     target = Path(cache) / f"{source.stem}-{name}.h5"
     if target.exists():
@@ -146,7 +141,56 @@ def open_any(
     return convert(source, target, readers=(reader,), fractions=fractions, seed=seed)
 
 
-def recognize(path: Path, readers: Sequence[Reader] = READERS) -> Reader:
+def _content(reader: Reader, source: Path) -> Foreign:
+    """What the reader makes of the file; whatever it provokes is about the file."""
+    try:
+        return reader.read(source)
+    except (DataError, OSError):
+        raise
+    except ShapeError as error:  # of an Axis or Points: what a file holds is no setting of the user
+        raise DataError(f"{source}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"{source}: has the marks of {reader.format} but cannot be read as one "
+            f"({type(error).__name__}: {reason}). It may be damaged."
+        ) from error
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, or of the names and SHA-256 of all files in a folder."""
+    if path.is_file():
+        return sha256(path)
+    state = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        state.update(f"{file.relative_to(path).as_posix()} {sha256(file)}\n".encode())
+    return state.hexdigest()
+
+
+def _split(
+    content: Foreign, fractions: tuple[float, float, float], seed: int, notes: list[str]
+) -> NDArray[np.int8]:
+    """That of the file, with validation samples; else by hashes."""
+    shares = " : ".join(f"{share:g}" for share in fractions)
+    by_hash = split_by_hash(content.samples, fractions, seed)  # also checks the fractions
+    if content.samples == 1:
+        notes.append("one sample, for training")
+        return np.zeros(1, dtype=np.int8)
+    if content.split is None:
+        notes.append(f"split {shares} by hashes of the index with seed {seed}; the file has none")
+        return by_hash
+    split = content.split.copy()
+    train = np.flatnonzero(split == 0)
+    if fractions[1] and not (split == 1).any() and len(train) > 1:
+        share = (1 - fractions[1], fractions[1], 0.0)
+        split[train[split_by_hash(len(train), share, seed) == 1]] = 1
+        notes.append(
+            f"{fractions[1]:g} of the training samples are for validation, by hashes with seed {seed}"
+        )
+    return split
+
+
+def recognize(path: Path, readers: Sequence[Reader] | None = None) -> Reader:
     """The one reader that knows the content.
 
     Raises
@@ -156,17 +200,20 @@ def recognize(path: Path, readers: Sequence[Reader] = READERS) -> Reader:
     DataError
         If no reader or more than one does; lists what the file holds and what was tried.
     """
+    from sciml.datasets.readers import READERS
+
+    tested = READERS if readers is None else readers
     if not path.exists():
         raise FileNotFoundError(f"open_any: there is no file {path}.")
-    if not path.is_file():
-        raise DataError(f"{path}: not a regular file; readers take the path of one file.")
-    found = [reader for reader in readers if reader.detect(path)]
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: not a regular file; readers take the path of one file, some of a folder.")
+    found = [reader for reader in tested if reader.detect(path)]
     if len(found) == 1:
         return found[0]
-    tried = ", ".join(reader.format for reader in readers)
     if found:
         both = ", ".join(reader.format for reader in found)
         raise DataError(f"{path}: could be read as {both}. Pass readers=(...) with the one that is meant.")
+    tried = ", ".join(reader.format for reader in tested)
     raise DataError(
         f"{path}: not a sciml dataset, and no reader recognizes it: it is {_what(path)}. Tried: {tried}. "
         "Read it with the program that wrote it, and sciml.write_dataset takes the arrays."
@@ -210,19 +257,35 @@ def _is_own(path: Path) -> bool:
 
 
 def _what(path: Path) -> str:
-    """A few words about the content of an unknown file, with the names in it."""
+    """A few words about the content of an unknown file, with the names in it.
+
+    Raises
+    ------
+    DataError
+        If it is a container of arrays that is damaged or unsafe.
+    """
+    if path.is_dir():
+        return "a folder of files that no format knows"
+    if (found := contents(path)) is not None:
+        return f"{_CONTAINERS[found.kind]} that holds {found.listing()}"
     with path.open("rb") as file:
         beginning = file.read(1024)
     if beginning[:4] == b"PK\x03\x04":
         return names_in_archive(path)
-    if beginning[:8] == SIGNATURE:
-        return f"an HDF5 file without dimension scales; its root holds {listed(outline(path)['root'])}"
-    if beginning[512:520] == SIGNATURE:
-        return "an HDF5 file with a user block (MATLAB 7.3?)"
-    if beginning[:10] == b"MATLAB 5.0":
-        return "a MATLAB 5 file"
     if beginning[:6] == b"\x93NUMPY":
-        return "a .npy file"
+        return "a .npy file, one array without a name, so nothing says what is input and what output"
     if beginning[:1] == b"\x80":
         return "a Python pickle, which could run any code and is never read"
+    if beginning[:9] == b"MFEM mesh" or beginning[:4] == b"MFEM":
+        return "a mesh in MFEM's own format, which meshio does not read; MFEM can save it as VTK or Gmsh"
+    if beginning[:2] == b"\x1f\x8b":
+        return "a gzip archive; unpack it first"
     return f"an unknown format that begins with {beginning[:16]!r}" if beginning else "an empty file"
+
+
+_CONTAINERS = {
+    "npz": "a NumPy archive",
+    "MATLAB 5": "a MATLAB 5 file",
+    "MATLAB 7.3": "a MATLAB 7.3 file",
+    "HDF5": "an HDF5 file without dimension scales",
+}

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.grid import Grid
+from sciml.dataset_content import Place, Values
 from sciml.schema import Field, Provenance
 
 
@@ -20,9 +20,9 @@ class Foreign:
 
     Attributes
     ----------
-    grid : Grid
-    fields : tuple of (Field, array)
-        Arrays in memory order, (sample, [time,] [component,] *space).
+    grid : Grid, Points, Mesh, or a sequence of Points or Meshes
+    fields : tuple of (Field, values)
+        As `sciml.write_dataset` takes them.
     split : (sample,) integers, optional
         0 train, 1 valid, 2 test, if the file has such a thing.
     times : (time,), optional
@@ -35,14 +35,19 @@ class Foreign:
         One sentence for each thing that was changed, assumed or left out.
     """
 
-    grid: Grid
-    fields: tuple[tuple[Field, NDArray[Any]], ...]
+    grid: Place
+    fields: tuple[tuple[Field, Values], ...]
     split: NDArray[np.int8] | None = None
     times: NDArray[np.float64] | None = None
     variables: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     notes: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return next(len(values) for item, values in self.fields if item.sample and item.on != "own")
 
 
 class Reader(Protocol):
@@ -54,7 +59,7 @@ class Reader(Protocol):
         ...
 
     def detect(self, path: Path) -> bool:
-        """Whether the content of the file, whatever its name, has the marks of this format.
+        """Whether the content of a file or folder, whatever its name, has the marks of this format.
 
         Reads little, executes nothing, and answers False rather than raise for anything else.
         """

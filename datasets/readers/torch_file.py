@@ -21,8 +21,9 @@ from sciml.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_MEMBERS = 1_000
+MAX_MEMBERS = 100_000
 MAX_PICKLE_BYTES = 2**16  # names, shapes and strides; a dictionary of three tensors takes 300 bytes
+_BYTES_OF_TENSOR = 2**9  # of the structure, for each further tensor
 
 _MEMBER = re.compile(
     r"(?P<folder>[^/]+)/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version"
@@ -37,13 +38,37 @@ def text_in_pickle(path: Path) -> set[str]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            info = next(i for i in archive.infolist() if i.filename.endswith("/data.pkl"))
-            if info.file_size > MAX_PICKLE_BYTES or info.compress_type != zipfile.ZIP_STORED:
-                return set()
-            code = archive.read(info)
+            code = _structure(archive)
         return {argument for _, argument, _ in pickletools.genops(code) if isinstance(argument, str)}
     except Exception:  # whatever zipfile and pickletools meet in other files and damaged ones
         return set()
+
+
+def structure(path: Path) -> str:
+    """What a torch archive holds at the outermost level: "list", "dict", "other"; "" if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            code = _structure(archive)
+        names = (op.name for op, _, _ in pickletools.genops(code))
+        first = next(name for name in names if name not in ("PROTO", "FRAME"))
+    except Exception:  # as above
+        return ""
+    # A tuple or a list begun by a mark, and an empty list that is then filled.
+    return {"EMPTY_LIST": "list", "MARK": "list", "EMPTY_DICT": "dict"}.get(first, "other")
+
+
+def _structure(archive: zipfile.ZipFile) -> bytes:
+    """The pickle of a torch archive, to be looked at; empty if it is compressed or too large."""
+    members = archive.infolist()
+    info = next(i for i in members if i.filename.endswith("/data.pkl"))
+    if info.file_size > _most_bytes(len(members)) or info.compress_type != zipfile.ZIP_STORED:
+        return b""
+    return archive.read(info)
+
+
+def _most_bytes(members: int) -> int:
+    """How long the structure of an archive may be."""
+    return MAX_PICKLE_BYTES + _BYTES_OF_TENSOR * members
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -52,8 +77,29 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     DataError
-        If the archive has other members than torch writes or compressed ones, holds anything but a
-        dictionary of tensors, needs code to be run, or a tensor is not dense.
+        As `load_saved`; or if it is anything but a dictionary of tensors.
+    """
+    found = load_saved(path)
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+        raise DataError(
+            f"{path}: holds a {type(found).__name__}{shape}, not a dictionary of tensors by name, so nothing "
+            "says what is input and what output."
+        )
+    size = path.stat().st_size
+    for key, value in found.items():
+        _check_tensor(f"{path}: {key[:80]!r}", value, size)
+    return found
+
+
+def load_saved(path: Path) -> Any:
+    """What torch saved, with tensors that are dense at any depth of lists and dictionaries.
+
+    Raises
+    ------
+    DataError
+        If the archive has other members than torch writes or compressed ones, needs code to be run, or a
+        tensor is not dense.
     """
     import torch
 
@@ -66,15 +112,20 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: torch refuses to load it as plain tensors ({reason}). Files that hold other objects "
             "can run code and are not read; save a dictionary of tensors."
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        shape = f" of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
-        raise DataError(
-            f"{path}: holds a {type(found).__name__}{shape}, not a dictionary of tensors by name, so nothing "
-            "says what is input and what output."
-        )
     size = path.stat().st_size
-    for key, value in found.items():
-        _check_tensor(f"{path}: {key[:80]!r}", value, size)
+    stack: list[tuple[str, Any]] = [(f"{path}: the content", found)]
+    seen: set[int] = set()  # a list may hold itself
+    while stack:
+        who, item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, torch.Tensor):
+            _check_tensor(who, item, size)
+        elif isinstance(item, dict):
+            stack += [(f"{path}: {str(key)[:80]!r}", value) for key, value in item.items()]
+        elif isinstance(item, list | tuple):
+            stack += [(f"{path}: entry {i}", value) for i, value in enumerate(item)]
     return found
 
 
@@ -124,7 +175,7 @@ def _check_archive(path: Path) -> None:
                 f"{path}: member {member.filename[:80]!r} is compressed or encrypted, which torch.save never "
                 "does; it could fill the memory. Save the tensors anew."
             )
-        if member.filename.endswith("/data.pkl") and member.file_size > MAX_PICKLE_BYTES:
+        if member.filename.endswith("/data.pkl") and member.file_size > _most_bytes(len(members)):
             raise DataError(
                 f"{path}: its structure takes {member.file_size} bytes, more than names and shapes of a few "
                 "tensors need; save a dictionary of tensors."

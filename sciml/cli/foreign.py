@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from sciml.cli.options import DataOptions
 from sciml.cli.status import say
 from sciml.dataset import Dataset
-from sciml.datasets.readers import NetCDF, NeuralOperator, Reader, convert, open_any
+from sciml.datasets.readers import READERS, Reader, convert, open_any
 from sciml.errors import ConfigError
 
 DATA_FOLDER = Path("runs") / "data"
@@ -35,16 +37,23 @@ def convert_file(path: Path, output: Path, options: DataOptions, *, seed: int) -
 
 
 def readers(options: DataOptions) -> tuple[Reader, ...]:
-    """All formats, with the names that only the user knows.
+    """All formats, each with those of the options that it has a setting for.
 
     Raises
     ------
     ConfigError
-        If only inputs or only outputs are named.
+        If only inputs or only outputs are named, or a reader does not take a setting.
     """
     if bool(options.inputs) != bool(options.outputs):
         raise ConfigError("--inputs and --outputs belong together; got one without the other.")
-    return (NeuralOperator(), NetCDF(options.inputs, options.outputs, sample=options.sample))
+    return tuple(_with(reader, options) for reader in READERS)
+
+
+def _with(reader: Any, options: DataOptions) -> Reader:
+    known = {item.name for item in dataclasses.fields(reader)}
+    wanted = {name: getattr(options, name) for name in ("inputs", "outputs", "sample", "axes", "array")}
+    changed: Reader = dataclasses.replace(reader, **{k: v for k, v in wanted.items() if k in known})
+    return changed
 
 
 def is_foreign(data: Dataset) -> bool:

@@ -31,6 +31,10 @@ class DataOptions:
         A field to learn; may be repeated.
     sample
         The dimension of a netCDF file that counts samples.
+    axes
+        The order of axes of equal lengths in a reference solution, such as --axes t --axes x.
+    array
+        Which of several resolutions of an MP-PDE file, such as pde_250-100.
     split
         Shares of training, validation and test, for files of other programs, which have no split.
     """
@@ -38,6 +42,8 @@ class DataOptions:
     inputs: Names = ()
     outputs: Names = ()
     sample: str = "sample"
+    axes: Names = ()
+    array: str = ""
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
 
 
