@@ -50,6 +50,7 @@ __all__ = [
     "Field",
     "open_dataset",
     "write_dataset",
+    "append_dataset",
     "Normalization",
     "Streams",
     "Term",

@@ -17,18 +17,22 @@ from numpy.typing import NDArray
 from sciml.dataset_content import Content
 from sciml.dataset_file import read_layout, read_variables, rehearse, verify_file
 from sciml.errors import DataError
-from sciml.files import _remove, _rename, _sync, temporary_name
+from sciml.files import _remove, _rename, _sync, identity, temporary_name
 from sciml.hdf5 import open_file, read_attributes, rows_per_block
 from sciml.moments import moments
 from sciml.sandbox import vouch
 from sciml.schema import DIMENSION_ONLY, Field, Statistics, canonical, chunk_shape, content_digest
 
 
-def write_file(path: Path, content: Content) -> None:
+def write_file(path: Path, content: Content, *, replaces: tuple[int, ...] | None = None) -> None:
     """Write under a temporary name, read everything back, then rename.
+
+    ``replaces`` is the `sciml.files.identity` that the file under this name must still have.
 
     Raises
     ------
+    DataError
+        If somebody else has replaced the file meanwhile.
     OSError
         If there is no room; what was under the name before is still there.
     """
@@ -50,6 +54,8 @@ def write_file(path: Path, content: Content) -> None:
             verify_file(check, read_layout(check, temporary), temporary)
         finally:
             check.close()
+        if replaces is not None and identity(path) != replaces:
+            raise DataError(f"{path}: was replaced by another process meanwhile. Do it again.")
         _rename(temporary, path)
         _sync(path.parent)
         vouch(path, rehearse)

@@ -6,10 +6,14 @@ Every durable step of the library passes through the four functions `_write`, `_
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +117,46 @@ def identity(path: Path) -> tuple[int, ...]:
     """What changes when a file is replaced or rewritten."""
     status = path.stat()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Wait for other processes that change files of ``folder`` under this lock; it leaves no file behind.
+
+    Where the system has no such locks, as Windows or some network disks, nothing is waited for.
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what killed writers of ``path`` left under temporary names, an hour after they last wrote.
+
+    The process numbers of another machine mean nothing here, hence the hour.
+    """
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            if time.time() - stale.stat().st_mtime > 3600 and not _alive(int(stale.name.split(".")[-2])):
+                _remove(stale)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # there the signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
