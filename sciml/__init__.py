@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sciml import metrics as metrics
     from sciml import neighbors as neighbors
     from sciml import plots as plots
+    from sciml.appending import append_dataset
     from sciml.artefact import check_artefact
     from sciml.dataset import Dataset, open_dataset
     from sciml.dataset_writing import write_dataset
@@ -89,6 +90,7 @@ _DEFINED_IN = {
     "Field": "schema",
     "open_dataset": "dataset",
     "write_dataset": "dataset_writing",
+    "append_dataset": "appending",
     "Normalization": "normalization",
     "Streams": "streams",
     "Term": "objective",
