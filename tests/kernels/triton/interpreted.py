@@ -14,6 +14,7 @@ import traceback
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from unittest import SkipTest
 
 HERE = Path(__file__).resolve().parent
 
@@ -50,13 +51,15 @@ def main(names: list[str]) -> None:
     modules = value_checks, rule_checks, jet_checks
     missing = loops_fail()
     for name in names:
-        start, failure = perf_counter(), None
-        if missing is None:
+        start, failure, skip = perf_counter(), None, missing
+        if skip is None:
             try:
                 next(getattr(m, name) for m in modules if hasattr(m, name))()
+            except SkipTest as reason:
+                skip = str(reason)
             except BaseException:
                 failure = traceback.format_exc()
-        result = {"name": name, "failure": failure, "skip": missing, "seconds": perf_counter() - start}
+        result = {"name": name, "failure": failure, "skip": skip, "seconds": perf_counter() - start}
         print(json.dumps(result), flush=True)
 
 
