@@ -100,6 +100,11 @@ class View:
         return self._layout.place
 
     @property
+    def rank(self) -> int:
+        """The number of axes of space."""
+        return self._layout.place.rank
+
+    @property
     def fields(self) -> dict[str, Field]:
         """The fields in space, by name."""
         return dict(self._layout.fields)

@@ -19,6 +19,7 @@ from sciml.assessment import Assessment, Row, milliseconds, percent
 from sciml.evolution import evolution_of
 from sciml.files import write_bytes_atomic
 from sciml.grid import Grid
+from sciml.mesh import Points
 from sciml.page import embedded, escape, fact_table, html_page, image
 from sciml.scores import Scores
 from sciml.stepping import predict_from, start_of
@@ -36,6 +37,10 @@ _MAP_CAPTION = (
     "Relative L2 error: mean, median and worst sample. H1: mean relative error with first derivatives. "
     "RMSE and largest error in the units of the output, means over samples."
 )
+_POINT_CAPTION = (
+    "Relative L2 error over the points of each sample, every point counted once: mean, median and worst "
+    "sample. RMSE and largest error in the units of the output, means over samples."
+)
 _ROLL_OUT_CAPTION = (
     "Relative L2 error of all predicted frames together: mean, median and worst trajectory; of the first and "
     "the last predicted frame: means. Valid time: until the error of a frame exceeds 0.4; correlation time: "
@@ -50,7 +55,8 @@ class Example:
 
     ``inputs``, ``truth`` and ``prediction`` map names of scalar channels to arrays (*space); ``units`` has
     those of the outputs.  Of a roll-out ``inputs`` begin it, truth and prediction are the last frame, at
-    ``time``, and ``films`` has all frames of each scalar, from the last one given on.
+    ``time``, and ``films`` has all frames of each scalar, from the last one given on.  ``place`` is the mesh
+    or the points of a sample that has its own; arrays are then (point,) or (cell,).
     """
 
     label: str
@@ -62,21 +68,31 @@ class Example:
     units: Mapping[str, str]
     time: str = ""
     films: Mapping[str, Film] = field(default_factory=dict)
+    place: Points | None = None
 
 
 def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float]) -> list[Example]:
     """The best, the median and the worst sample by ``errors``, one number for each sample of ``dataset``."""
-    order = np.argsort(np.asarray(errors), kind="stable")
-    chosen = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
     examples = []
-    for label, row in chosen.items():
+    for label, row in chosen_rows(errors).items():
         pick = _pick_map if surrogate.evolution is None else _pick_roll_out
-        values = pick(surrogate, dataset, int(row))
-        units = [f.units for f in surrogate.outputs for _ in range(f.components)]
-        labelled = dict(zip(_names(surrogate.outputs), units, strict=True))
+        values = pick(surrogate, dataset, row)
+        units = units_of(surrogate.outputs)
         place = int(dataset.indices[row])
-        examples.append(Example(label, place, float(errors[row]), units=labelled, **values))
+        examples.append(Example(label, place, float(errors[row]), units=units, **values))
     return examples
+
+
+def chosen_rows(errors: Sequence[float]) -> dict[str, int]:
+    """Which samples are shown."""
+    order = [int(row) for row in np.argsort(np.asarray(errors), kind="stable")]
+    return {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+
+
+def units_of(fields: Iterable[Any]) -> dict[str, str]:
+    """The units of each scalar channel, by its label."""
+    listed = list(fields)
+    return dict(zip(_names(listed), [f.units for f in listed for _ in range(f.components)], strict=True))
 
 
 def _pick_map(surrogate: Surrogate, dataset: Dataset, row: int) -> dict[str, Any]:
@@ -86,9 +102,9 @@ def _pick_map(surrogate: Surrogate, dataset: Dataset, row: int) -> dict[str, Any
         for fields in (surrogate.inputs, surrogate.outputs)
     )
     return {
-        "inputs": _named(surrogate.inputs, x[0]),
-        "truth": _named(surrogate.outputs, y[0]),
-        "prediction": _named(surrogate.outputs, surrogate.predict(x)[0]),
+        "inputs": named(surrogate.inputs, x[0]),
+        "truth": named(surrogate.outputs, y[0]),
+        "prediction": named(surrogate.outputs, surrogate.predict(x)[0]),
     }
 
 
@@ -102,24 +118,24 @@ def _pick_roll_out(surrogate: Surrogate, dataset: Dataset, row: int) -> dict[str
     unit = "" if units in ("", "1") else f" {units}"
     inputs = {
         f"{name} at t = {start.times[0]:g}{unit}": values
-        for name, values in _named(surrogate.outputs, given[0]).items()
+        for name, values in named(surrogate.outputs, given[0]).items()
     }
     if start.inputs is not None:
-        inputs |= _named([f for f in surrogate.inputs if f.name not in states], start.inputs[0])
+        inputs |= named([f for f in surrogate.inputs if f.name not in states], start.inputs[0])
     films = {
         name: Film(start.times, units, truth[:, i].numpy(), prediction[:, i].numpy())
         for i, name in enumerate(_names(surrogate.outputs))
     }
     return {
         "inputs": inputs,
-        "truth": _named(surrogate.outputs, truth[-1]),
-        "prediction": _named(surrogate.outputs, prediction[-1]),
+        "truth": named(surrogate.outputs, truth[-1]),
+        "prediction": named(surrogate.outputs, prediction[-1]),
         "time": f"t = {start.times[-1]:g}{unit}",
         "films": films,
     }
 
 
-def _named(fields: Iterable[Any], values: Tensor) -> dict[str, NDArray[Any]]:
+def named(fields: Iterable[Any], values: Tensor) -> dict[str, NDArray[Any]]:
     """Name to array of each channel of (channel, *space)."""
     return dict(zip(_names(fields), values.numpy(), strict=True))
 
@@ -155,7 +171,7 @@ def write_report(
     examples : sequence of Example
         Shown as pictures.
     grid : Grid, optional
-        Of the examples; needed to show them.
+        Of the examples that have no place of their own; needed to show those.
     facts : mapping of mappings
         Further tables by heading, such as settings, versions, seeds, data and files.
     """
@@ -174,9 +190,10 @@ def write_report(
             pictures.append(image(spectrum_figure(assessment), "spectra at the last frame"))
     sections.append(f'<div class="pair">{"".join(pictures)}</div>')
     sections.append(_sample_table(assessment))
-    if examples and grid is not None:
+    placed = [(e, where) for e in examples if (where := grid if e.place is None else e.place) is not None]
+    if placed:
         sections.append(f"<h2>Best, median and worst {assessment.noun}</h2>")
-        sections += [_example(example, grid) for example in examples]
+        sections += [_example(example, where) for example, where in placed]
     if history:
         sections.append("<h2>Training</h2>" + image(plots.history(history), "loss over optimizer steps"))
     for heading, table in (facts or {}).items():
@@ -184,13 +201,13 @@ def write_report(
     write_bytes_atomic(path, html_page(title, sections).encode())
 
 
-def _example(example: Example, grid: Grid) -> str:
+def _example(example: Example, place: Grid | Points) -> str:
     error = f"relative L2 error {percent(example.error)}"
     error += f" over all frames, shown at {example.time}" if example.time else ""
     heading = f"{example.label}: sample {example.sample}, {error}"
     pictures = "".join(
-        image(example_figure(example, name, grid, units), f"{example.label} sample, {name}")
-        + _film(example, name, grid, units)
+        image(example_figure(example, name, place, units), f"{example.label} sample, {name}")
+        + (_film(example, name, place, units) if isinstance(place, Grid) else "")
         for name, units in example.units.items()
     )
     return f"<h3>{escape(heading)}</h3>{pictures}"
@@ -222,7 +239,8 @@ def _subtitle(assessment: Assessment) -> str:
 def _error_table(assessment: Assessment) -> str:
     rolled = assessment.timeline is not None
     heads = ["", "mean", "median", "worst"]
-    heads += ["first frame", "last frame", "valid time", "correlation time"] if rolled else ["H1"]
+    smooth = all("relative_h1" in row.metrics for row in assessment.rows)  # else on points
+    heads += ["first frame", "last frame", "valid time", "correlation time"] if rolled else ["H1"] * smooth
     heads += ["RMSE", "largest error", f"time per {assessment.noun}"]
     lines = "".join(_error_row(row, rolled=rolled) for row in assessment.rows)
     if assessment.floor is not None:
@@ -232,7 +250,8 @@ def _error_table(assessment: Assessment) -> str:
             + "</tr>"
         )
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    caption = f"{_ROLL_OUT_CAPTION if rolled else _MAP_CAPTION} {assessment.conditions}"
+    caption = _ROLL_OUT_CAPTION if rolled else _MAP_CAPTION if smooth else _POINT_CAPTION
+    caption = f"{caption} {assessment.conditions}"
     return f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{lines}</table>"
 
 
@@ -242,7 +261,7 @@ def _error_row(row: Row, *, rolled: bool) -> str:
     if rolled:
         cells += [percent(means["relative_l2_first"]), percent(means["relative_l2_last"])]
         cells += [duration_text(row, name) for name in ("valid_time", "correlation_time")]
-    else:
+    elif "relative_h1" in means:
         cells.append(percent(means["relative_h1"]))
     cells += [f"{means['rmse']:.3g}", f"{means['max_error']:.3g}", milliseconds(row.seconds)]
     inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
@@ -275,17 +294,17 @@ def _sortable(error: float) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def example_figure(example: Example, output: str, grid: Grid, units: str = "") -> Figure:
+def example_figure(example: Example, output: str, place: Grid | Points, units: str = "") -> Figure:
     """Inputs, truth, prediction and signed error of one output; of a field in space the middle slice."""
     panels = {f"input {name}": values for name, values in example.inputs.items()}
     inputs = list(panels)
     truth, prediction = example.truth[output], example.prediction[output]
     panels |= {f"{output}, truth": truth, f"{output}, prediction": prediction, "error": prediction - truth}
-    while grid.rank > 2:
-        middle = grid.axes[-1].size // 2
+    while isinstance(place, Grid) and place.rank > 2:
+        middle = place.axes[-1].size // 2
         panels = {name: values[..., middle] for name, values in panels.items()}
-        grid = Grid(grid.axes[:-1])
-    return plots.fields(panels, grid, units="" if units == "1" else units, separate=inputs)
+        place = Grid(place.axes[:-1])
+    return plots.fields(panels, place, units="" if units == "1" else units, separate=inputs)
 
 
 def error_figure(assessment: Assessment) -> Figure:

@@ -89,6 +89,19 @@ class Supervised(Objective):
         self.encoder = self.feed.encoder
         self._ahead = ReadAhead(self.feed.stored, workers) if workers else None
 
+    def on(self, dataset: Dataset) -> Supervised:
+        """The same task on other samples, such as another split."""
+        return Supervised(
+            dataset,
+            self.inputs,
+            self.outputs,
+            loss=self.loss,
+            space=self.space,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            neighbors=self.neighbors,
+        )
+
     # Reading.
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
@@ -146,17 +159,22 @@ class Supervised(Objective):
         own = range(processes.rank(), len(self.dataset), processes.count())
         for start in range(0, len(own), self.batch_size):
             rows = list(own[start : start + self.batch_size])
-            batch = self._batch(self.feed.read(rows), dtype_of(model)).to(device)
-            with torch.no_grad(), evaluating(model):
-                encoded = self.predict(model, batch).double()
-            decoded = self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim)
+            prediction, batch = self.judged(model, rows)
             for name, loss in losses.items():
-                pair = decoded, batch["y"].double()
+                pair = prediction, batch["y"].double()
                 sums[name] += float(self.feed.compare(loss, *pair, batch.tensors).sum())
         whole = processes.add_up(
             torch.tensor(list(sums.values()), dtype=torch.float64, device=device)
         ).tolist()
         return {name: value / len(self.dataset) for name, value in zip(sums, whole, strict=True)}
+
+    def judged(self, model: nn.Module, rows: Sequence[int]) -> tuple[Tensor, Batch]:
+        """Physical outputs of the model in evaluation mode for these samples, float64, and their batch."""
+        device = next(model.parameters(), self.decoder.mean).device
+        batch = self._batch(self.feed.read(rows), dtype_of(model)).to(device)
+        with torch.no_grad(), evaluating(model):
+            encoded = self.predict(model, batch).double()
+        return self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim), batch
 
     def surrogate(self, model: nn.Module) -> Surrogate | None:
         """The trained map; None on points and meshes."""

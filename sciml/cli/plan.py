@@ -249,10 +249,14 @@ def _known(
 ) -> nn.Module:
     """The operator with the settings of the preset, else those that suit the grid, and what was given."""
     suited = getattr(cls, "suited", None)
-    start = kept if kept is not None else suited(data.grid) if suited is not None else {}
+    promises = getattr(cls, "properties", None)
+    if data.kind != "grid" and promises is not None and promises.needs_grid:
+        raise ConfigError(f"{name} needs fields on a grid; {data.path} has them on {data.kind}.")
+    own = suited(data.grid) if suited is not None and data.kind == "grid" else {}
+    start = own if kept is None else kept
     settings = {**start, **given}
     try:
-        module: nn.Module = cls(rank=data.grid.rank, in_channels=n_in, out_channels=n_out, **settings)
+        module: nn.Module = cls(rank=data.rank, in_channels=n_in, out_channels=n_out, **settings)
     except (TypeError, RuntimeError) as error:  # a text where a number belongs
         raise ConfigError(f"{name} does not accept the settings {settings}: {error}") from error
     return module
@@ -261,7 +265,7 @@ def _known(
 def _own(
     name: str, function: Callable[..., Any], settings: dict[str, Any], n_in: int, n_out: int, data: Dataset
 ) -> nn.Module:
-    available = {"in_channels": n_in, "out_channels": n_out, "data": data, "rank": data.grid.rank}
+    available = {"in_channels": n_in, "out_channels": n_out, "data": data, "rank": data.rank}
     wanted = inspect.signature(function).parameters
     module = function(**{key: value for key, value in available.items() if key in wanted}, **settings)
     if not isinstance(module, nn.Module):

@@ -59,22 +59,25 @@ def task_of(
     ConfigError
         If options for roll-outs are given for a map.
     """
-    stated = data.attributes.get("task", {})
+    stated, on_grid = data.attributes.get("task", {}), data.kind == "grid"
+    # On points a number goes in beside the fields.
+    known = [*data.fields, *(() if on_grid else data.parameter_names)]
     for name in (*inputs, *outputs):
-        if name not in data.fields:
+        if name not in known:
             raise DataError(
-                f"{data.path} has no field {name!r}; it has {', '.join(data.fields)}."
-                f"{nearest(name, data.fields)}"
+                f"{data.path} has no field {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
             )
     sides = (inputs, outputs) if inputs else (stated.get("inputs"), stated.get("outputs"))
     into, out = (tuple(side or ()) for side in sides)
-    if not into or not out or not (inputs or stated.get("kind") in ("map", "rollout")):
+    if not inputs and not on_grid:
+        into += tuple(stated.get("conditioning", ()))
+    if not (into or not on_grid) or not out or not (inputs or stated.get("kind") in ("map", "rollout")):
         raise DataError(
             f"{data.path}: the command line learns maps from input fields to output fields, and the steps of "
             f"states; the file states the task {stated}. Give fields the roles 'input' and 'output', or "
             "'state'."
         )
-    timed = {name for name in (*into, *out) if data.fields[name].time}
+    timed = {name for name in (*into, *out) if name in data.fields and data.fields[name].time}
     if not timed:
         if options != RolloutOptions():
             raise ConfigError(

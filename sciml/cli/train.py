@@ -17,9 +17,11 @@ from sciml.cli.plan import Plan, make_plan
 from sciml.cli.status import requeued_on_signals, say
 from sciml.dataset import Dataset
 from sciml.files import write_json_atomic
+from sciml.point_assessment import assess_points, point_examples
 from sciml.presets import generator_of
 from sciml.report import duration_text, pick_examples, write_report
 from sciml.run import Run, RunFolder
+from sciml.supervised import Supervised
 
 ASSESSMENT, REPORT = "assessment.json", "report.html"
 
@@ -93,7 +95,7 @@ def _stored(folder: Path) -> dict[str, Any] | None:
 
 def _conclude(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
     """Judge on the test split and write report.html, then assessment.json, whose presence says "done"."""
-    surrogate, data = run.surrogate(), plan.data
+    data = plan.data
     generator = generator_of(data)
     baselines = generator.baselines() if generator is not None else []
     judged = next(part for part in (data.test, data.valid, data.train) if len(part))
@@ -101,7 +103,15 @@ def _conclude(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
     if split != "test":
         say(f"warning: {data.path} has no test samples; errors are those of the {split} split.")
     say(f"judging on {len(judged)} samples, beside {len(baselines)} classical solvers")
-    assessment = assess(surrogate, judged, baselines=baselines, training=data.train)
+    if data.kind == "grid":
+        surrogate = run.surrogate()
+        assessment = assess(surrogate, judged, baselines=baselines, training=data.train)
+        examples = pick_examples(surrogate, judged, assessment.surrogate.errors)
+    else:
+        assert isinstance(plan.objective, Supervised)  # roll-outs are on grids
+        task = plan.objective.on(judged)
+        assessment = assess_points(task, run.model)
+        examples = point_examples(task, run.model, assessment.surrogate.errors)
     stored = {
         "operator": plan.operator,
         "parameters": parameter_count(plan.model),
@@ -118,8 +128,8 @@ def _conclude(plan: Plan, run: Run, folder: Path) -> dict[str, Any]:
         title=f"{plan.name}: {type(plan.model).__name__}",
         assessment=assessment,
         history=run.history,
-        examples=pick_examples(surrogate, judged, assessment.surrogate.errors),
-        grid=judged.grid,
+        examples=examples,
+        grid=judged.grid if data.kind == "grid" else None,
         facts=_facts(plan, data, folder, stored),
     )
     write_json_atomic(folder / ASSESSMENT, stored)
@@ -140,7 +150,7 @@ def _facts(plan: Plan, data: Dataset, folder: Path, stored: Mapping[str, Any]) -
             "file": str(data.path),
             "digest": data.digest,
             "samples": ", ".join(f"{name} {len(getattr(data, name))}" for name in ("train", "valid", "test")),
-            "grid": f"{' x '.join(map(str, data.grid.shape))} ({', '.join(data.grid.names)})",
+            **_place(data),
             **{name: attributes[name] for name in about if name in attributes},
         },
         "Seeds": {"training": stored["seed"], "data": attributes.get("seed", "not stated")},
@@ -148,6 +158,13 @@ def _facts(plan: Plan, data: Dataset, folder: Path, stored: Mapping[str, Any]) -
         "Versions": record.get("versions", {}),
         "Files": {path: what for path, what in FILES.items() if path == REPORT or (folder / path).exists()},
     }
+
+
+def _place(data: Dataset) -> dict[str, str]:
+    if data.kind == "grid":
+        return {"grid": f"{' x '.join(map(str, data.grid.shape))} ({', '.join(data.grid.names)})"}
+    counts = data.count()
+    return {data.kind: f"{counts.min()} to {counts.max()} points ({', '.join(data.space.names)})"}
 
 
 FILES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -336,3 +338,46 @@ def test_the_objective_can_be_described(data: Dataset) -> None:
     again = build(describe(full(data.train, batch_size=3)))
     assert again.neighbors == CellEdges() and again.inputs == ALL
     assert open_dataset(data.path).digest == again.dataset.digest
+
+
+OPERATOR = """
+import torch
+from torch import nn
+
+
+class Plain(nn.Module):
+    def __init__(self, channels, out, rank):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(channels + rank + 1, 8), nn.Tanh(), nn.Linear(8, out))
+
+    def forward(self, x, coordinates, parameters):
+        numbers = parameters[:, None].expand(-1, x.shape[1], -1)
+        return self.layers(torch.cat([x, coordinates, numbers], dim=-1))
+
+
+def build(in_channels, out_channels, rank):
+    return Plain(in_channels, out_channels, rank)
+"""
+
+
+def test_the_command_line_trains_on_meshes_and_reports_with_pictures(
+    data: Dataset, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    Path("mine.py").write_text(OPERATOR)
+    arguments = ("--operator", "mine.py:build", "--allow-code", "--steps", "4", "--output", "here", "--json")
+    fields = [word for name in ("a", "c") for word in ("--inputs", name)]
+    status, out, log = run("train", data.path, *arguments, *fields, "--outputs", "u")
+    assert status == 0, log
+    found = json.loads(out)
+    page = Path("here/report.html").read_text()
+    assert "Best, median and worst sample" in page and page.count("data:image/png") == 6
+    assert "every point counted once" in page and "12 to 39 points" in page
+    test = Supervised(data.test, ["a", "c"], ["u"])
+    mean = np.mean(
+        [np.linalg.norm(u - data.statistics("u").mean) / np.linalg.norm(u) for u in data.test.arrays("u")]
+    )
+    stored = json.loads(Path("here/assessment.json").read_text())["assessment"]
+    assert stored["rows"][1]["metrics"]["relative_l2"]["mean"] == pytest.approx(mean, rel=1e-6)
+    assert found["samples"] == len(test.dataset) and stored["rows"][0]["seconds"] > 0
+    status, _, log = run("train", data.path, "--operator", "fno", *fields, "--outputs", "u")
+    assert status == 2 and "fno needs fields on a grid" in log
