@@ -26,11 +26,17 @@ from sciml.kernels.differential import (
 )
 from sciml.kernels.estimators import CubatureLines, DenseDirections, Exact, Hutchinson, SparseDirections
 from sciml.kernels.evaluation import evaluate
+from sciml.kernels.factored_gradient import FactoredGradient, recorded
+from sciml.kernels.factored_update import FactoredAdam
 from sciml.kernels.factorized import CP, BlockDiagonal, Separable, Tucker
 from sciml.kernels.layer import spectral_layer
+from sciml.kernels.neighbor_sums import neighbor_sum, three_body, two_body
 from sciml.kernels.plans import Plan, plan
+from sciml.kernels.radial_product import RadialProduct
+from sciml.kernels.shared_blocks import SharedBlocks
 from sciml.kernels.spectral import frequency_range, spectral_conv
 from sciml.kernels.spectrum import energy_spectrum
+from sciml.kernels.wide_linear import WideLinear
 
 __all__ = [
     # spectral
@@ -69,4 +75,14 @@ __all__ = [
     "Derivative",
     "Plan",
     "plan",
+    # many dimensions
+    "WideLinear",
+    "SharedBlocks",
+    "RadialProduct",
+    "FactoredAdam",
+    "FactoredGradient",
+    "recorded",
+    "neighbor_sum",
+    "two_body",
+    "three_body",
 ]

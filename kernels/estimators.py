@@ -29,6 +29,16 @@ Distribution = Literal["rademacher", "gaussian", "sphere", "orthogonal"]
 class Estimator(Protocol):
     """What turns an operator into directions. The classes of this module are the usual ones."""
 
+    @property
+    def draws_summands(self) -> bool:
+        """Whether `directions` asks a form for its summands only, not for their directions in x."""
+
+    def turns(self, form: Form) -> bool:
+        """Whether its law is the same in every orthonormal basis, if the form is.
+
+        Then a function that depends on few linear combinations of its variables may be seen in these.
+        """
+
     def is_random(self, form: Form, x: Tensor) -> bool:
         """Whether `directions` needs a generator for this form."""
 
@@ -44,6 +54,13 @@ class Exact:
     gradient with respect to the matrix is asked for), those of `sciml.kernels.cubature.sphere_lines` for
     the squared Laplacian, and those of the plan for any other operator.
     """
+
+    @property
+    def draws_summands(self) -> bool:
+        return True
+
+    def turns(self, form: Form) -> bool:
+        return True
 
     def is_random(self, form: Form, x: Tensor) -> bool:
         return False
@@ -64,6 +81,13 @@ class CubatureLines:
     """
 
     degree: int = 4
+
+    @property
+    def draws_summands(self) -> bool:
+        return False
+
+    def turns(self, form: Form) -> bool:
+        return True
 
     def is_random(self, form: Form, x: Tensor) -> bool:
         return False
@@ -128,18 +152,30 @@ class SparseDirections:
     def __post_init__(self) -> None:
         _check_samples("SparseDirections", self.samples)
 
+    @property
+    def draws_summands(self) -> bool:
+        return True
+
+    def turns(self, form: Form) -> bool:
+        return False
+
     def is_random(self, form: Form, x: Tensor) -> bool:
         return form.order > 1 and (self.replacement or self.samples < form.count(x))
 
     def directions(self, form: Form, x: Tensor, generator: Generator | None) -> tuple[Directions, ...]:
-        if not self.is_random(form, x):
+        drawn = self.draw(form, x, generator)
+        if drawn is None:
             return (form.lines(x),)
+        return (form.some(x, drawn, form.count(x) / self.samples),)
+
+    def draw(self, form: Form, x: Tensor, generator: Generator | None) -> Tensor | None:
+        """The numbers of the summands, (R,) or (R, batch); None for all."""
+        if not self.is_random(form, x):
+            return None
         generator = _required("SparseDirections", generator)
-        count = form.count(x)
         shape = (self.samples, x.shape[0]) if self.per_point else (self.samples,)
         draw = with_replacement if self.replacement else without_replacement
-        drawn = draw(count, shape, generator).to(x.device)
-        return (form.some(x, drawn, count / self.samples),)
+        return draw(form.count(x), shape, generator).to(x.device)
 
 
 @dataclass(frozen=True)
@@ -201,6 +237,13 @@ class Hutchinson:
                 f"Hutchinson: the distribution must be one of {', '.join(get_args(Distribution))}, got "
                 f"{self.distribution!r}."
             )
+
+    @property
+    def draws_summands(self) -> bool:
+        return False
+
+    def turns(self, form: Form) -> bool:
+        return self.distribution != "rademacher"
 
     def is_random(self, form: Form, x: Tensor) -> bool:
         return form.order > 1
@@ -293,6 +336,13 @@ class DenseDirections:
 
     def __post_init__(self) -> None:
         _check_samples("DenseDirections", self.samples)
+
+    @property
+    def draws_summands(self) -> bool:
+        return False
+
+    def turns(self, form: Form) -> bool:
+        return isinstance(form, SquaredLaplacian)
 
     def is_random(self, form: Form, x: Tensor) -> bool:
         return form.order > 1

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
 
 from sciml.kernels.derivatives import Derivative
+from sciml.kernels.entrance import Entrance, Function, enter, is_laplacian, moved
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.kernels.forms import (
     Form,
+    LineForm,
     factors_of_u,
     forms_of,
     sweeps_of,
     values_of,
 )
 from sciml.kernels.plans import Plan, plan
+from sciml.kernels.radial_product import RadialProduct
 from sciml.kernels.sweeps import Sweep, sweep
 
-Function = Callable[[Tensor], Tensor]
+__all__ = ["Function", "check_points", "evaluate"]
 
 
 def evaluate(
@@ -60,13 +63,46 @@ def evaluate(
     if draws is not None and draws < 1:
         raise ValueError(f"evaluate: draws must be at least 1, got {draws}.")
     source = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-    collected = _Collected(estimator, source, draws or 1)
+    if isinstance(u, RadialProduct) and all(is_laplacian(operator) for operator in operators):
+        return _of_product(u, x, len(operators), estimator, source, draws)
+    return _evaluate(enter(u, x, operators, estimator), x, operators, estimator, source, draws)
+
+
+def _of_product(
+    u: RadialProduct,
+    x: Tensor,
+    count: int,
+    estimator: Estimator,
+    generator: Generator | None,
+    draws: int | None,
+) -> tuple[Tensor, ...]:
+    """Value and Laplacians of a product by the product rule; only the factor that is a network is swept."""
+    operators = [LineForm(2)] * count
+    inside = enter(u.network, x, operators, estimator)
+    value, *laplacians, outward = _evaluate(inside, x, operators, estimator, generator, draws, outward=True)
+    return u.combine(x, value, outward, laplacians)
+
+
+def _evaluate(
+    u: Entrance,
+    x: Tensor,
+    operators: Sequence[Plan | Derivative | Form],
+    estimator: Estimator,
+    generator: Generator | None,
+    draws: int | None,
+    *,
+    outward: bool = False,
+) -> tuple[Tensor, ...]:
+    """The values of `evaluate`, and x·∇u (batch,) behind them if `outward`."""
+    collected = _Collected(u, estimator, generator, draws or 1)
     for operator in _planned(operators, x):
         collected.add(operator, x)
+    if outward:
+        collected.sweeps.append(Sweep(u.outward(), ((1, None),)))
     if collected.sweeps:
-        value, sums = sweep(u, x, collected.sweeps)
+        value, sums = sweep(u, u.points, collected.sweeps)
     else:
-        value, sums = u(x), []
+        value, sums = u(u.points), []
     value, sums = _scalar(value, x), [_scalar(s, x) for s in sums]
     for g, scale in collected.scales.items():
         sums[g] = scale * sums[g]
@@ -79,13 +115,14 @@ def evaluate(
                 total = total + sums[g]
             estimates.append(total)
         results.append(estimates[0] if draws is None else torch.stack(estimates))
-    return (value, *results)
+    return (value, *results, sums[-1]) if outward else (value, *results)
 
 
 @dataclass
 class _Collected:
     """What one pass has to compute, and where the results are found in it."""
 
+    entrance: Entrance
     estimator: Estimator
     generator: Generator | None
     draws: int
@@ -110,7 +147,7 @@ class _Collected:
         for o, factor in enumerate(factors):
             own = [self.sums + k for k, (owner, _) in enumerate(terms) if owner == o]
             self.results.append((factor, [own] * self.draws))
-        self.sweeps += sweeps
+        self.sweeps += [moved(self.entrance, s) for s in sweeps]
         self.scales.update({self.sums + k: scale for k, (_, scale) in enumerate(terms) if scale is not None})
         self.sums += len(terms)
 
@@ -121,7 +158,7 @@ class _Collected:
             own: list[int] = []
             for k, place in enumerate(places):
                 if k == 0 or again:
-                    new = self.estimator.directions(form, x, self.generator)
+                    new = self.entrance.estimate(form, self.estimator, self.generator)
                     self.sweeps += [Sweep(g.vectors, ((g.order, g.weights),)) for g in new]
                     own = list(range(self.sums, self.sums + len(new)))
                     self.sums += len(new)
