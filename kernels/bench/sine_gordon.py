@@ -37,7 +37,8 @@ class Program(ABC):
 
     def __init__(self, dim: int, seed: int) -> None:
         self.dim = dim
-        self.generator = torch.Generator().manual_seed(seed)
+        self.device = torch.get_default_device()
+        self.generator = torch.Generator(self.device).manual_seed(seed)
         self.coefficients = torch.randn(dim - 1, generator=self.generator)
 
     @abstractmethod
@@ -60,19 +61,25 @@ class Program(ABC):
         start = perf_counter()
         for _ in range(steps):
             self.step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return perf_counter() - start
 
     def error(self, points: int, pieces: int) -> float:
         """Relative L2 distance from the solution on fresh points."""
-        generator = torch.Generator().manual_seed(10**6)
+        generator = torch.Generator(self.device).manual_seed(10**6)
         wrong = size = 0.0
         for _ in range(pieces):
             x = self.points(points // pieces, generator)
-            exact = (1 - squared_length(x)) * neighbor_sum(x, self.coefficients, two_body, 2)[0]
+            exact = self.solution(x)
             with torch.no_grad():
                 wrong += float((self.function(x) - exact).square().sum())
             size += float(exact.square().sum())
         return float((wrong / size) ** 0.5)
+
+    def solution(self, x: Tensor) -> Tensor:
+        """The exact u (batch,)."""
+        return (1 - squared_length(x)) * neighbor_sum(x, self.coefficients, two_body, 2)[0]
 
 
 class Ours(Program):
@@ -179,6 +186,8 @@ PROGRAMS: dict[str, Callable[[int, int, int, float], Program]] = {
 def main() -> None:
     """Answer each line of the input, ``run STEPS`` or ``error POINTS PIECES``, with one line of JSON."""
     settings = json.loads(sys.argv[1])
+    device = torch.device(settings.get("device", "cpu"))
+    torch.set_default_device(device)
     torch.set_num_threads(1)
     torch.manual_seed(settings["seed"])
     make = PROGRAMS[settings["program"]]
@@ -187,7 +196,8 @@ def main() -> None:
     for line in sys.stdin:
         order, *numbers = line.split()
         result = program.run(*map(int, numbers)) if order == "run" else program.error(*map(int, numbers))
-        print(json.dumps({"result": result, "peak_bytes": peak_bytes()}), flush=True)
+        peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes()
+        print(json.dumps({"result": result, "peak_bytes": peak}), flush=True)
 
 
 if __name__ == "__main__":
