@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"train_darcy", "plug_in"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"train_darcy", "plug_in", "train_on_meshes"}
 
 
 def test_train_darcy(trained: tuple[Path, float]) -> None:
@@ -48,6 +48,15 @@ def test_plug_in(trained: tuple[Path, float]) -> None:
     assert warm < cold
     # |error| <= |residual| times the condition number, which is of order 16^2 times the contrast 4.
     assert table[1e-6][2] < 1e-6 * 1000
+
+
+def test_train_on_meshes(tmp_path: Path) -> None:
+    import meshio
+
+    assert 0.03 < main_of("train_on_meshes")(tmp_path) < 0.09
+    mesh = meshio.read(tmp_path / "bar.vtu")
+    u, prediction = mesh.point_data["u"], mesh.point_data["prediction"]
+    assert ((u - prediction) ** 2).mean() < 0.05 * (u**2).mean()
 
 
 def test_the_picture_of_the_readme(tmp_path: Path, trained: tuple[Path, float]) -> None:
