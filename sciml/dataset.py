@@ -22,6 +22,7 @@ from sciml.errors import DataError
 from sciml.locations import time_first
 from sciml.mesh import Mesh, Points
 from sciml.padding import padded
+from sciml.reading import room
 from sciml.schema import Field, Provenance, Statistics
 from sciml.subsampling import selection
 
@@ -135,14 +136,18 @@ class Dataset(View):
         steps = steps if picked is None else picked.shape[1]
         channels = sum(item.components for item in listed)
         shape = (len(positions), *([steps] if lead == 2 else []), channels, *self.grid.shape)
-        out = torch.empty(shape, dtype=dtype)
-        start = 0
+        out, start = room(shape, dtype), 0
         for item in listed:
+            place = out.narrow(lead, start, item.components)
+            start += item.components
+            stored = self._layout.variables[item.name].dtype.newbyteorder("=")
+            if item.sample and item.components == 1 == channels and place.numpy().dtype == stored:
+                self._source.read(item.name, positions, picked, out=place.squeeze(lead).numpy())
+                continue
             values = torch.from_numpy(self._source.read(item.name, positions, picked))
             if item.components == 1:
                 values = values.unsqueeze(lead - (not item.sample and picked is None))
-            out.narrow(lead, start, item.components).copy_(values)
-            start += item.components
+            place.copy_(values)
         return out
 
     def _tensor_on_points(

@@ -92,10 +92,13 @@ class FileSource:
             handle.variables[name] = handle.file[name]
         return handle.variables[name]
 
-    def read(self, name: str, rows: Rows, frames: Rows | None = None) -> NDArray[Any]:
+    def read(
+        self, name: str, rows: Rows, frames: Rows | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """The field at these positions along ``sample``, in memory order; all of a field without samples.
 
-        ``frames`` (row, frame) are the positions along ``time`` to read of each row.
+        ``frames`` (row, frame) are the positions along ``time`` to read of each row.  ``out`` is filled and
+        returned if it is given, of a field with samples and one component.
         """
         item, variable = self.layout.fields[name], self.layout.variables[name]
         on_grid = self.layout.location(item) is None
@@ -108,7 +111,7 @@ class FileSource:
                     return to_memory_order(values[frames], replace(item, sample=True), on_grid=on_grid)
                 return to_memory_order(values, item, on_grid=on_grid)
             tail = variable.shape[1:] if frames is None else (frames.shape[1], *variable.shape[2:])
-            values = np.empty((len(rows), *tail), dtype=native)
+            values = np.empty((len(rows), *tail), dtype=native) if out is None else out
             read_rows(dataset, values, rows, frames)
         return to_memory_order(values, item, on_grid=on_grid)
 
@@ -141,7 +144,9 @@ class MemorySource:
         self._slot = np.full(int(rows.max(initial=-1)) + 1, -1, dtype=np.int64)
         self._slot[rows] = np.arange(len(rows))
 
-    def read(self, name: str, rows: Rows, frames: Rows | None = None) -> NDArray[Any]:
+    def read(
+        self, name: str, rows: Rows, frames: Rows | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """As `FileSource.read`; always a copy, so that a caller may change it in place."""
         if name not in self.arrays:
             raise DataError(_not_loaded(name, (*self.arrays, *self.pieces)))
@@ -149,13 +154,20 @@ class MemorySource:
         if not self.layout.fields[name].sample:
             return values.copy() if frames is None else values[frames]
         slots = self._slot[rows]
-        return values[slots] if frames is None else values[slots[:, None], frames]
+        return _put(values[slots] if frames is None else values[slots[:, None], frames], out)
 
     def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
         """As `FileSource.read_pieces`; each a copy."""
         if name not in self.pieces:
             raise DataError(_not_loaded(name, (*self.arrays, *self.pieces)))
         return [self.pieces[name][slot].copy() for slot in self._slot[rows]]
+
+
+def _put(values: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    if out is None:
+        return values
+    out[...] = values
+    return out
 
 
 def _not_loaded(name: str, loaded: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +58,15 @@ def rows_of_step(step: int, size: int, batch_size: int, order: Stream) -> list[i
 @functools.lru_cache(maxsize=2)  # the epochs that one step may touch; they are made anew at will
 def _shuffled(order: Stream, epoch: int, size: int) -> NDArray[np.int64]:
     return order.numpy(epoch).permutation(size)
+
+
+def room(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """An empty tensor to read into; in a worker of a loader in shared memory, where it has to go anyway."""
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(*shape, dtype=dtype)
+    size = math.prod(shape)
+    storage = torch.UntypedStorage._new_shared(size * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape))  # type: ignore[call-overload,no-any-return]
 
 
 class Samples:

@@ -99,7 +99,9 @@ class SubsampledSource:
         variables = {name: cut(variable) for name, variable in layout.variables.items()}
         return dataclasses.replace(layout, place=grid, small=small, variables=variables)
 
-    def read(self, name: str, rows: Rows, frames: Rows | None = None) -> NDArray[Any]:
+    def read(
+        self, name: str, rows: Rows, frames: Rows | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """As `FileSource.read`."""
         item = self.layout.fields[name]
         if self._frames is not None and item.time:
@@ -114,7 +116,10 @@ class SubsampledSource:
         if self.layout.location(item) is not None:  # a function on points of its own
             return values
         cut: tuple[Any, ...] = (..., *self._space)
-        return np.ascontiguousarray(values[cut])
+        if out is None:
+            return np.ascontiguousarray(values[cut])
+        out[...] = values[cut]
+        return out
 
     def read_pieces(self, name: str, location: Location, rows: Rows) -> list[NDArray[Any]]:
         """As `FileSource.read_pieces`."""

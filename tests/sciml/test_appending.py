@@ -277,7 +277,7 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
         child = start(path, 0)
         assert child.stdout is not None
         child.stdout.readline()
-        threading.Event().wait(choose.uniform(0.0, 0.12))
+        threading.Event().wait(choose.uniform(0.0, 0.5))
         child.kill()
         child.communicate()
         seen.append(state(path, old, new))
