@@ -76,9 +76,7 @@ def main(folder: Path, *, samples: int = 120, steps: int = 600) -> float:
     error = test.evaluate(run.model, sciml.Streams(0))["relative_l2"]
     mean = data.statistics("u").mean
     guess = np.mean([np.linalg.norm(u - mean) / np.linalg.norm(u) for u in data.test.arrays("u")])
-    print(
-        f"relative L2 error {error:.4f} on {len(data.test)} meshes; the mean of all training values {guess:.2f}"
-    )
+    print(f"relative L2 error {error:.4f} on {len(data.test)} meshes; the mean of training {guess:.2f}")
     mesh = data.test.to_meshio(0)
     mesh.point_data["prediction"] = test.judged(run.model, [0])[0][0, :, 0].numpy()
     mesh.write(folder / "bar.vtu")

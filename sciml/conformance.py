@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sciml import dataset_file, schema
 from sciml.dataset_file import Layout
+from sciml.dataset_points import check_points
 from sciml.errors import DataError
 from sciml.hdf5 import (
     check_beginning,
@@ -280,6 +281,9 @@ class _Examination:
         for name, variable in self.variables.items():
             self._description(name, variable)
         if layout is not None:
+            with self.noting("content", "its points and cells"):
+                refuse = self.note("content")
+                check_points(file, layout.place, layout.locations, layout.variables, refuse)
             for item in layout.fields.values():
                 with self.noting("statistics", f"the statistics of {item.name!r}"):
                     self._statistics(file[item.name], item, layout)

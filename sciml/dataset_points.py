@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,10 @@ def mesh_of(values: Mapping[str, NDArray[Any]], space: Space, types: Sequence[st
     if "cells" not in values:
         return Points(coordinates, space.names, space.units)
     cells, kinds = values["cells"], values["cell_type"]
+    if kinds.min() < 0 or kinds.max() >= len(types):
+        raise DataError(
+            f"cell_type has values {kinds.min()} to {kinds.max()} for the types {', '.join(types)}."
+        )
     sizes = (cells >= 0).sum(axis=1)
     cuts = np.flatnonzero((np.diff(kinds) != 0) | (np.diff(sizes) != 0)) + 1
     blocks = tuple(
@@ -207,6 +211,40 @@ def mesh_of(values: Mapping[str, NDArray[Any]], space: Space, types: Sequence[st
     return Mesh(
         coordinates, space.names, space.units, blocks, values.get("boundary_tag"), space.boundary_names
     )
+
+
+def check_points(
+    file: Any,
+    place: Any,
+    locations: Mapping[str, Location],
+    variables: Mapping[str, Variable],
+    refuse: Callable[[str], None],
+) -> None:
+    """Tell ``refuse`` about points outside of the stated box, and samples whose cells are no mesh."""
+    for dim in locations.keys() - {"cell"}:
+        name = coordinates_of(dim)
+        stated, points = space_of(variables[name]), file[name][()]
+        if not (np.array_equal(points.min(0), stated.lower) and np.array_equal(points.max(0), stated.upper)):
+            refuse(f"{name!r}: lower and upper are not the box around the points.")
+    if not isinstance(place, Space) or "cell" not in locations:
+        return
+    listed = list(structural(locations, variables))
+    nodes = locations["node"]
+    for row in range(1 if nodes.counts is None else len(nodes.counts)):
+        values = {}
+        for name, location in listed:
+            if location.dim in ("node", "cell"):
+                rows = np.array([row])
+                values[name] = (
+                    location.read(file[name], variables[name].dtype, rows)[0]
+                    if location.ragged
+                    else file[name][()]
+                )
+        try:
+            mesh_of(values, place, cell_types(variables))
+        except ValueError as error:  # DataError and ShapeError
+            refuse(f"sample {row}: {error}")
+            return
 
 
 def read_locations(

@@ -397,6 +397,35 @@ def test_damage_to_the_structure_is_noticed(tmp_path: Path) -> None:
             open_dataset(damaged).verify()
 
 
+def test_the_checker_finds_cells_that_are_no_mesh(tmp_path: Path) -> None:
+    from sciml.conformance import check
+    from sciml.dataset_file import read_variables
+    from sciml.hdf5 import read_attributes, sha256_of
+    from sciml.schema import content_digest
+
+    path = write_disks(tmp_path / "disks.h5").path
+    assert check(path).conforms
+    for name, index, value, message in (
+        ("cells", (0, 0), 99, "name points"),
+        ("cell_type", (0,), 7, "cell_type has values 0 to 7"),
+        ("node_coords", (0, 0), 50.0, "not the box around the points"),
+    ):
+        crafted = tmp_path / "crafted.h5"
+        crafted.write_bytes(path.read_bytes())
+        with h5py.File(crafted, "r+") as file:  # by somebody who makes all checksums fit
+            file[name][index] = value
+            file[name].attrs.modify("sha256", np.bytes_(sha256_of(file[name])))
+            named = [n for n in file if n in open_dataset(path)._layout.variables]
+            described = read_variables(file, crafted, named)
+            digest = content_digest(read_attributes(file, crafted, "the root"), list(described.values()))
+            file.attrs.modify("sciml_digest", np.bytes_(digest))
+        found = check(crafted)
+        assert [d.rule for d in found.departures] == ["content"] and message in str(found)
+        if name != "node_coords":
+            with pytest.raises(DataError, match=message):
+                open_dataset(crafted).mesh(0)
+
+
 def test_disk_is_a_disk() -> None:
     mesh = disk(6, 2.0)
     triangles = dict(mesh.cells)["triangle"]
