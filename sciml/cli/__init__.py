@@ -20,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import os
     import sys
 
-    # Threads that wait for each other by spinning take the cores from those they wait for as soon as anything
-    # else runs: a training step took 130 ms instead of 450 ms beside two busy processes, and 5 percent more
-    # on an idle machine.  Read once, when torch starts its threads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How long OpenMP's threads spin before they sleep, read once when torch starts them. A step of a small FNO
+    # on two cores, idle and beside two busy processes: 145 and 910 ms at GNU's own long spin, 160 and 670 ms
+    # at this one, 195 and 530 ms with none.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
     from sciml.cli.app import app
     from sciml.cli.status import guarded
