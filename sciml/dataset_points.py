@@ -221,7 +221,7 @@ def check_points(
     refuse: Callable[[str], None],
 ) -> None:
     """Tell ``refuse`` about points outside of the stated box, and samples whose cells are no mesh."""
-    for dim in locations.keys() - {"cell"}:
+    for dim in (d for d in locations if d != "cell"):
         name = coordinates_of(dim)
         stated, points = space_of(variables[name]), file[name][()]
         if not (np.array_equal(points.min(0), stated.lower) and np.array_equal(points.max(0), stated.upper)):

@@ -51,25 +51,93 @@ class Feed(Protocol):
         """The loss of each sample, (batch,)."""
 
 
-class GridFeed:
-    """x and y (batch, channel, *space) of a dataset on a grid; the grid's coordinates are shared."""
+class Beside:
+    """What goes in beside the fields: ``parameters`` (batch, p), and ``functions``, a tuple of `PointSet`.
 
-    keys, axis = ("x", "y"), 1
+    Parameters
+    ----------
+    dataset : Dataset
+    names : names
+        Of parameters and of functions on points of their own; the order is kept, other names are left alone.
+    """
+
+    def __init__(self, dataset: Dataset, names: Sequence[str]) -> None:
+        fields = dataset.fields
+        self.dataset = dataset
+        self.parameters = [name for name in names if name in dataset.parameter_names]
+        self.functions = [name for name in names if name in fields and fields[name].on == "own"]
+        self.keys = (
+            *(("parameters",) if self.parameters else ()),
+            *(f"{name}/{part}" for name in self.functions for part in PointSet._fields),
+        )
+        self._numbers = _normalization(dataset, self.parameters)
+        self._values = [_normalization(dataset, [name]) for name in self.functions]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.parameters or name in self.functions
+
+    def read(self, rows: Sequence[int]) -> list[Item]:
+        """The arrays of each sample, without padding."""
+        data, items = self.dataset, [dict[str, NDArray[Any]]() for _ in rows]
+        if self.parameters:
+            table = np.stack([data.variable(name)[list(rows)] for name in self.parameters], axis=1)
+            for item, numbers in zip(items, table, strict=True):
+                item["parameters"] = numbers
+        for name in self.functions:
+            found = zip(items, data.arrays(name, rows), data.places(rows, name, unit=True), strict=True)
+            for item, values, places in found:
+                item[f"{name}/values"] = values.reshape(len(places), -1).astype(np.float32)
+                item[f"{name}/coordinates"] = places.astype(np.float32)
+        return items
+
+    def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The extras, normalized."""
+        extras: dict[str, Any] = {}
+        if self.parameters:
+            extras["parameters"] = _encoded(self._numbers, batch["parameters"])
+        if self.functions:
+            extras["functions"] = tuple(
+                self._function(name, normalization, batch)
+                for name, normalization in zip(self.functions, self._values, strict=True)
+            )
+        return extras
+
+    def _function(self, name: str, normalization: Normalization, batch: Mapping[str, Tensor]) -> PointSet:
+        values, coordinates, mask = (batch[f"{name}/{part}"] for part in PointSet._fields)
+        return PointSet(cleared(_encoded(normalization, values), mask), coordinates, mask)
+
+
+class GridFeed:
+    """x and y (batch, channel, *space) of a dataset on a grid; the grid's coordinates are shared.
+
+    ``plain`` tells whether fields are all that goes in, so that the trained map is a surrogate.
+    """
+
+    axis = 1
 
     def __init__(self, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        if not inputs:
+        self._beside = Beside(dataset, inputs)
+        fields = [name for name in inputs if name not in self._beside]
+        if not fields:
             raise ConfigError("Supervised: inputs and outputs are lists of field names, such as ['a'].")
-        self.encoder = Normalization.from_statistics([dataset.statistics(name) for name in inputs])
-        foreign = [name for name in (*inputs, *outputs) if dataset.fields[name].on != "points"]
+        foreign = [name for name in outputs if dataset.fields[name].on != "points"]
         if foreign:
-            raise ConfigError(f"Supervised: {foreign[0]!r} of {dataset.path} does not live on the grid.")
-        self._samples = Samples(dataset, (inputs, outputs))
-        self.read, self.stored = self._samples.read, self._samples.stored
+            raise ConfigError(f"Supervised: the output {foreign[0]!r} of {dataset.path} is not on the grid.")
+        self.encoder = _normalization(dataset, fields)
+        self.plain = not self._beside.keys
+        self.keys = ("x", "y", *self._beside.keys)
+        self._samples = Samples(dataset, (fields, outputs))
         self._coordinates = torch.from_numpy(dataset.grid.unit_coordinates()).float()
 
     @property
     def resident(self) -> bool:
         return self._samples.resident
+
+    def read(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        return (*self._samples.read(rows), *together(self._beside.read(rows), self._beside.keys))
+
+    def stored(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        return (*self._samples.stored(rows), *together(self._beside.read(rows), self._beside.keys))
 
     def shared(self) -> dict[str, Tensor]:
         return {"coordinates": self._coordinates}
@@ -77,7 +145,7 @@ class GridFeed:
     def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
         x, coordinates = batch["x"], batch["coordinates"]
         every = {"coordinates": coordinates.to(x.dtype).expand(len(x), *coordinates.shape)}
-        return self.encoder.to(x.device).encode(x), every
+        return self.encoder.to(x.device).encode(x), every | self._beside.encode(batch)
 
     def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return loss(prediction, target)
@@ -112,22 +180,14 @@ class PointFeed:
         outputs: Sequence[str],
         neighbors: Neighborhood | None = None,
     ) -> None:
-        fields = dataset.fields
         self.dataset, self.neighbors = dataset, neighbors
-        self.parameters = [name for name in inputs if name in dataset.parameter_names]
-        self.functions = [name for name in inputs if name in fields and fields[name].on == "own"]
-        self.inputs = [name for name in inputs if name not in (*self.parameters, *self.functions)]
+        self._beside = Beside(dataset, inputs)
+        self.inputs = [name for name in inputs if name not in self._beside]
         self.outputs = list(outputs)
         self._on = self._common([*self.outputs, *self.inputs])
         self.encoder = _normalization(dataset, self.inputs)
-        self.parameter_encoder = _normalization(dataset, self.parameters)
-        self.function_encoders = [_normalization(dataset, [name]) for name in self.functions]
-        self.keys: tuple[str, ...] = (
-            *("x", "y", "coordinates", "mask"),
-            *(("parameters",) if self.parameters else ()),
-            *(("neighbors",) if neighbors is not None else ()),
-            *(f"{name}/{part}" for name in self.functions for part in PointSet._fields),
-        )
+        near = ("neighbors",) if neighbors is not None else ()
+        self.keys = ("x", "y", "coordinates", "mask", *near, *self._beside.keys)
         self._kept: dict[int, Item] = {}
         self._bytes = 0
 
@@ -168,15 +228,14 @@ class PointFeed:
             if self._bytes + size <= RESIDENT_BYTES:
                 self._kept[row] = item
                 self._bytes += size
-        return self._together(
-            [self._kept[row] if row in self._kept else fresh[row] for row in map(int, rows)]
-        )
+        items = [self._kept[row] if row in self._kept else fresh[row] for row in map(int, rows)]
+        return together(items, self.keys)
 
     stored = read
 
     def _load(self, rows: Sequence[int]) -> list[Item]:
         """The arrays of each sample, without padding."""
-        data, items = self.dataset, [dict[str, NDArray[Any]]() for _ in rows]
+        data, items = self.dataset, self._beside.read(rows)
         for key, names in (("x", self.inputs), ("y", self.outputs)):
             columns = [data.arrays(name, rows) for name in names]
             counts = data.count(rows, self._on)
@@ -188,15 +247,6 @@ class PointFeed:
         if self.neighbors is not None:
             for item, row in zip(items, rows, strict=True):
                 item["neighbors"] = self.neighbors(self._points(row))
-        for name in self.parameters:
-            for item, value in zip(items, data.variable(name)[list(rows)], strict=True):
-                item["parameters"] = np.append(item.get("parameters", ()), value)
-        for name in self.functions:
-            for item, values, places in zip(
-                items, data.arrays(name, rows), data.places(rows, name, unit=True), strict=True
-            ):
-                item[f"{name}/values"] = values.reshape(len(places), -1).astype(np.float32)
-                item[f"{name}/coordinates"] = places.astype(np.float32)
         return items
 
     def _points(self, row: int) -> Points:
@@ -206,31 +256,11 @@ class PointFeed:
             return points
         return Points(self.dataset.places([row], self._on)[0], points.names, points.units)
 
-    def _together(self, items: Sequence[Item]) -> tuple[Tensor, ...]:
-        found = {}
-        for key in self.keys:
-            if key == "parameters":
-                found[key] = torch.from_numpy(np.stack([item[key] for item in items]))
-            elif key == "mask" or key.endswith("/mask"):
-                values = key.replace("mask", "values") if "/" in key else "y"
-                found[key] = mask_of([len(item[values]) for item in items])
-            else:
-                found[key] = padded([item[key] for item in items], fill=-1 if key == "neighbors" else 0)
-        return tuple(found[key] for key in self.keys)
-
     def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
         x, mask = batch["x"], batch["mask"]
         extras: dict[str, Any] = {"coordinates": batch["coordinates"], "mask": mask}
         extras |= {"neighbors": batch["neighbors"]} if self.neighbors is not None else {}
-        if self.parameters:
-            extras["parameters"] = _encoded(self.parameter_encoder, batch["parameters"])
-        if self.functions:
-            extras["functions"] = tuple(self._function(i, batch) for i in range(len(self.functions)))
-        return cleared(_encoded(self.encoder, x), mask), extras
-
-    def _function(self, i: int, batch: Mapping[str, Tensor]) -> PointSet:
-        values, coordinates, mask = (batch[f"{self.functions[i]}/{part}"] for part in PointSet._fields)
-        return PointSet(cleared(_encoded(self.function_encoders[i], values), mask), coordinates, mask)
+        return cleared(_encoded(self.encoder, x), mask), extras | self._beside.encode(batch)
 
     def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         mask = batch["mask"]
@@ -246,6 +276,20 @@ def feed_of(
     if neighbors is not None:
         raise ConfigError("Supervised: neighbors are those of points or meshes; this dataset is on a grid.")
     return GridFeed(dataset, inputs, outputs)
+
+
+def together(items: Sequence[Item], keys: Sequence[str]) -> tuple[Tensor, ...]:
+    """The arrays of several samples side by side, padded, and the masks among the keys."""
+    found = []
+    for key in keys:
+        if key == "parameters":
+            found.append(torch.from_numpy(np.stack([item[key] for item in items])))
+        elif key == "mask" or key.endswith("/mask"):
+            values = key.removesuffix("mask") + "values" if "/" in key else "y"
+            found.append(mask_of([len(item[values]) for item in items]))
+        else:
+            found.append(padded([item[key] for item in items], fill=-1 if key == "neighbors" else 0))
+    return tuple(found)
 
 
 def masked(loss: Loss, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

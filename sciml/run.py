@@ -246,12 +246,13 @@ class Run:
         Raises
         ------
         ConfigError
-            If the objective has no named inputs and outputs, as a PINN's has not.
+            If the objective has no named inputs and outputs, as a PINN's has not, or they are not fields on a
+            grid alone.
         """
         surrogate = self.objective.surrogate(self.model)
         if surrogate is None:
             raise ConfigError(
-                f"Run.surrogate: {type(self.objective).__name__} has no named inputs and outputs; use "
-                "run.model."
+                f"Run.surrogate: {type(self.objective).__name__} learns no map between fields on a grid alone; "
+                "use run.model."
             )
         return surrogate

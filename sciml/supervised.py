@@ -44,8 +44,9 @@ class Supervised(Objective):
     dataset : Dataset
         A split, such as ``data.train``.
     inputs, outputs : names of fields
-        On points ``inputs`` may be empty (a map of coordinates alone) and also name parameters and functions
-        on points of their own; outputs may live on cells, if the inputs do.
+        ``inputs`` may also name parameters and functions on points of their own, which go to models that ask
+        for ``parameters`` or ``functions``.  On points there may be no other input (a map of coordinates
+        alone), and outputs may live on cells, if the input fields do.
     loss : callable
         (prediction, target) to values per sample, such as the functions of `sciml.metrics`.
     space : "physical" or "encoded"
@@ -177,10 +178,10 @@ class Supervised(Objective):
         return self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim), batch
 
     def surrogate(self, model: nn.Module) -> Surrogate | None:
-        """The trained map; None on points and meshes."""
+        """The trained map between fields; None on points and meshes, and with inputs of other kinds."""
         from sciml.surrogate import Channel, Surrogate
 
-        if not isinstance(self.feed, GridFeed):
+        if not isinstance(self.feed, GridFeed) or not self.feed.plain:
             return None
 
         def channels(names: Sequence[str]) -> list[Channel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -256,6 +257,45 @@ def _first(task: Supervised) -> int:
     from sciml.reading import rows_of_step
 
     return rows_of_step(0, len(task.dataset), task.batch_size, Streams(0).of("order"))[0]
+
+
+def test_on_a_grid_numbers_and_functions_go_in_beside_the_fields(tmp_path: Path) -> None:
+    class Conditioned(nn.Conv2d):
+        def forward(self, x: Tensor, parameters: Tensor, functions: tuple[PointSet, ...]) -> Tensor:  # type: ignore[override]
+            seen.append((parameters, functions))
+            return super().forward(x) + parameters[:, :1, None, None] + functions[0].values.mean()
+
+    seen: list[Any] = []
+    rng = np.random.default_rng(0)
+    sensors = [PointSet(rng.normal(size=n), rng.random((n, 1))) for n in (2, 3, 4)]
+    fields: list[tuple[Field, Any]] = [
+        (Field("a", "input"), rng.normal(size=(3, 4, 5))),
+        (Field("u", "output"), rng.normal(size=(3, 4, 5))),
+        (Field("f", "input", on="own"), sensors),
+        (Field("nu", "parameter"), [1.0, 2.0, 6.0]),
+        (Field("re", "parameter"), [5.0, 5.0, 5.0]),
+    ]
+    data = write_dataset(tmp_path / "g.h5", grid=Grid.box((4, 5)), fields=fields, split=[0, 0, 0])
+    task = Supervised(data, ["f", "a", "re", "nu"], ["u"], batch_size=3)
+    run = trained(task, Conditioned(1, 1, 1), 2)
+    parameters, (f,) = seen[-1]
+    # Normalized, in the order asked for: a constant is 0, nu has mean 3 and variance 14/3.
+    assert parameters[:, 0].eq(0).all()
+    np.testing.assert_allclose(
+        sorted(parameters[:, 1].tolist()), (np.array([1, 2, 6]) - 3) / (14 / 3) ** 0.5, rtol=1e-6
+    )
+    assert sorted(f.mask.sum(1).tolist()) == [2, 3, 4] and f.coordinates.shape == (3, 4, 1)
+    with pytest.raises(ConfigError, match="fields on a grid alone"):
+        run.surrogate()
+    with pytest.raises(ConfigError, match="'f' of .* is not on the grid"):
+        Supervised(data, ["a"], ["f"])
+
+
+def test_feeds_go_to_other_processes(data: Dataset) -> None:
+    task = full(data.train)
+    first = task.feed.read([3, 1])
+    other = pickle.loads(pickle.dumps(task.feed))
+    assert not other.resident and all(map(torch.equal, first, other.stored([3, 1])))
 
 
 def test_a_map_of_coordinates_alone_has_no_input_channels(data: Dataset) -> None:
