@@ -252,7 +252,7 @@ class Run:
         surrogate = self.objective.surrogate(self.model)
         if surrogate is None:
             raise ConfigError(
-                f"Run.surrogate: {type(self.objective).__name__} learns no map between fields on a grid alone; "
-                "use run.model."
+                f"Run.surrogate: {type(self.objective).__name__} has more or less than named "
+                "fields on a grid alone as inputs and outputs; use run.model."
             )
         return surrogate
