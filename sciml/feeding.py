@@ -30,6 +30,7 @@ class Feed(Protocol):
 
     keys: tuple[str, ...]
     axis: int  # of the channels
+    encoder: Normalization
 
     @property
     def resident(self) -> bool:
@@ -269,7 +270,7 @@ class PointFeed:
 
 def feed_of(
     dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str], neighbors: Neighborhood | None
-) -> GridFeed | PointFeed:
+) -> Feed:
     """The feed that suits where the values of a dataset live."""
     if dataset.kind != "grid":
         return PointFeed(dataset, inputs, outputs, neighbors)

@@ -71,8 +71,8 @@ class Location:
 
     def blocks(self, rows: Rows, row_bytes: int, limit: int) -> list[Rows]:
         """The samples in pieces of about ``limit`` bytes, at least one sample each."""
-        bytes_ = np.cumsum(self.count(rows) * row_bytes)
-        return np.split(rows, np.flatnonzero(np.diff(bytes_ // max(limit, 1))) + 1) if len(rows) else []
+        ends = np.cumsum(self.count(rows) * row_bytes)
+        return np.split(rows, np.flatnonzero(np.diff(ends // limit)) + 1) if len(rows) else []
 
 
 def time_first(values: NDArray[Any], *, time: bool) -> NDArray[Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.cells import Cell
 from sciml.errors import ShapeError
 from sciml.mesh import Integers, Mesh, Points
 
@@ -147,7 +146,7 @@ def boundary_faces(mesh: Mesh) -> tuple[Integers, Integers]:
     found: dict[int, tuple[list[Integers], list[Integers]]] = {}
     start = 0
     for shape, array in mesh.blocks():
-        for facet in _faces(shape):
+        for facet in shape.facets if shape.dimension == 3 else ():
             faces, cells = found.setdefault(len(facet), ([], []))
             faces.append(array[:, list(facet)])
             cells.append(np.arange(start, start + len(array)))
@@ -161,10 +160,6 @@ def boundary_faces(mesh: Mesh) -> tuple[Integers, Integers]:
             triangles.append(every[alone][:, [0, i, i + 1]])
             owners.append(owner[alone])
     return np.concatenate(triangles), np.concatenate(owners)
-
-
-def _faces(shape: Cell) -> tuple[tuple[int, ...], ...]:
-    return shape.facets if shape.dimension == 3 else ()
 
 
 def _cells(place: Points) -> str:

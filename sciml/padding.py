@@ -39,8 +39,3 @@ def mask_of(counts: Sequence[int] | NDArray[np.int64], size: int | None = None) 
     """
     wanted = torch.as_tensor(np.asarray(counts))
     return torch.arange(int(wanted.max()) if size is None else size) < wanted[:, None]
-
-
-def unpadded(values: Tensor, mask: Tensor) -> list[Tensor]:
-    """The rows of (batch, point, ...) without padding, (points of the sample, ...) each."""
-    return [row[real] for row, real in zip(values, mask, strict=True)]

@@ -17,7 +17,6 @@ from sciml.errors import DataError
 from sciml.grid import Grid
 from sciml.locations import Location
 from sciml.mesh import Mesh, Points, PointSet
-from sciml.padding import unpadded
 
 COUNT = 7
 SPLIT = [0, 0, 2, 0, 1, 0, 0]
@@ -155,9 +154,8 @@ def test_batches_are_filled_up_and_the_mask_tells(data: Dataset) -> None:
     given, rows = arrays(disks()), [5, 0, 2]
     pair, mask = data.tensor(["a", "u"], rows, torch.float64), data.mask(rows)
     assert pair.shape == (3, mask.shape[1], 3) and pair[~mask].eq(0).all()
-    for row, found, places in zip(
-        rows, unpadded(pair, mask), unpadded(data.coordinates(rows), mask), strict=True
-    ):
+    for row, values, points, real in zip(rows, pair, data.coordinates(rows), mask, strict=True):
+        found, places = values[real], points[real]
         assert np.array_equal(found[:, 0], given["a"][row]) and np.array_equal(found[:, 1:], given["u"][row])
         assert np.array_equal(places, disks()[row].coordinates.astype(np.float32))
     frames = data.tensor("w", rows)
