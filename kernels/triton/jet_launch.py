@@ -1,21 +1,19 @@
-"""Functions on tensors that start the kernels for jets: a chain of layers, forward and backward.
-
-Columns are one contiguous tensor (columns, points, features), the value first, or the value (1, points,
-features) and the others apart, (columns - 1, points or 1, features).
-"""
+"""Functions on tensors that start the kernels for jets: a chain of layers, forward and backward."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
+from triton.testing import do_bench
 
 from sciml.kernels.jet_series import Bundle, order_of
-from sciml.kernels.triton import jet_layer
+from sciml.kernels.triton import jet_layer, jet_on_chip
 from sciml.kernels.triton.blocks import INTERPRETED, Tuned
+from sciml.kernels.triton.jet_plan import Chain, Columns, Linear, length, stacks
 from sciml.kernels.triton.launch import kernel_precision, parts
 
 # Points of a tile: few, or twice as many where that leaves each multiprocessor some programs with the fewest
@@ -24,8 +22,6 @@ TILE = 4 if INTERPRETED else 16
 LARGEST_ORDER = 2
 PROGRAMS = 2
 LEAST_FEATURES = 64
-# Stacks of columns that share a tensor begin at multiples of this many numbers, 16 bytes.
-ALIGNED = 4
 
 _BLOCKS = "FEATURES INNER"
 # More features than points: of the three passes of a product in 3xTF32 Triton lays the warps along the longer
@@ -34,89 +30,6 @@ _CHOICES: list[tuple[int, ...]] = [(64, 32, 8, 3), (64, 16, 8, 4), (128, 32, 8, 
 _KEY = "inner width POINTS ACTIVATION ORDER DEGREE PRODUCT ONLY_TOP PRECISION"
 ACTIVATE = Tuned(jet_layer.activate, _BLOCKS, _CHOICES, (4, 4), _KEY, "value")
 TRANSPOSE = Tuned(jet_layer.transpose, _BLOCKS, _CHOICES, (4, 4), _KEY, "of_y")
-
-Shape = tuple[int, int, int]
-
-
-class Linear(NamedTuple):
-    """A linear layer, and where its weight (out, in) stands among the tensors; its bias follows."""
-
-    place: int
-    weight: Tensor
-    bias: Tensor | None
-
-
-class Columns(NamedTuple):
-    """One stack, or the value and the rest."""
-
-    leading: Tensor
-    rest: Tensor | None = None
-
-    def apart(self) -> tuple[Tensor, Tensor]:
-        return self.leading[0], self.leading[1:] if self.rest is None else self.rest
-
-
-@dataclass(frozen=True, eq=False)
-class Chain:
-    """Activations with linear layers between them, perhaps one before the first and one behind the last.
-
-    Parameters
-    ----------
-    bundles : tuple of Bundle
-    degree : int
-        Of the columns at the beginning.
-    activations : names
-    starts : bool
-        Whether it begins with a linear layer.
-    only_top : bool
-        Whether the last activation computes the value and the highest orders only.
-    precision : str
-        As for `sciml.kernels.triton.spectral_layer`.
-    """
-
-    bundles: tuple[Bundle, ...]
-    degree: int
-    activations: tuple[str, ...]
-    starts: bool
-    only_top: bool
-    precision: str
-
-    def linear(self, tensors: Sequence[Tensor | None]) -> list[Linear | None]:
-        """What is before each activation, and behind the last."""
-        layers: list[Linear | None] = [] if self.starts else [None]
-        for place in range(0, len(tensors), 2):
-            weight = tensors[place]
-            assert weight is not None
-            layers.append(Linear(place, weight, tensors[place + 1]))
-        return [*layers, None][: len(self.activations) + 1]
-
-    def degree_before(self, i: int) -> int:
-        return self.degree if i == 0 else order_of(self.bundles)
-
-    def prunes(self, i: int) -> bool:
-        return self.only_top and i == len(self.activations) - 1
-
-    def widths(self, i: int) -> list[int]:
-        """Columns of each bundle before an activation."""
-        return [sum(bundle.widths(self.degree_before(i))) for bundle in self.bundles]
-
-    def widths_behind(self, i: int) -> list[int]:
-        """Columns of each bundle behind an activation."""
-        if self.prunes(i):
-            return [bundle.width(bundle.order) for bundle in self.bundles]
-        return [sum(bundle.widths(bundle.order)) for bundle in self.bundles]
-
-    def kept(self, points: int, tensors: Sequence[Tensor | None]) -> list[Shape | None]:
-        """The columns before each activation where a linear layer makes them: what `backward` needs."""
-        return [
-            None if layer is None else (1 + sum(self.widths(i)), points, len(layer.weight))
-            for i, layer in enumerate(self.linear(tensors)[:-1])
-        ]
-
-
-def length(shapes: Sequence[Shape | None]) -> int:
-    """Of the tensor that holds stacks of columns."""
-    return sum(_aligned(shape) for shape in shapes if shape is not None)
 
 
 def forward(
@@ -132,11 +45,11 @@ def forward(
     *before, behind = chain.linear(tensors)
     shapes = chain.kept(source.leading.shape[1], tensors)
     kept = source.leading.new_empty(length(shapes) if keeps else 0)
-    stacks = _stacks(kept, shapes) if keeps else [None] * len(before)
-    y = source.leading
-    for i, (layer, z) in enumerate(zip(before, stacks, strict=True)):
-        y = activate(chain, i, source, layer, z)
-        source = Columns(y)
+    places = stacks(kept, shapes) if keeps else [None] * len(before)
+    ways = [partial(_layer_by_layer, chain, source, before, places)]
+    if jet_on_chip.fits(chain, source, before):
+        ways.append(partial(jet_on_chip.run, chain, source, before, kept if keeps else None))
+    y = _fastest(ways, chain, source, keeps)
     if behind is not None:
         y = _times(y, behind.weight.T)
         if behind.bias is not None:
@@ -160,7 +73,7 @@ def backward(
         Whether for the source, and for each of the tensors.
     """
     *before, after = chain.linear(tensors)
-    stacks = _stacks(kept, chain.kept(source.leading.shape[1], tensors))
+    places = stacks(kept, chain.kept(source.leading.shape[1], tensors))
     found: list[Tensor | None] = [None] * len(tensors)
 
     def deposit(layer: Linear, gradient: Tensor, x: Tensor | None) -> None:
@@ -171,7 +84,7 @@ def backward(
 
     of_source: Columns | None = None
     for i in reversed(range(len(before))):
-        stack = stacks[i]
+        stack = places[i]
         z = source if stack is None else Columns(stack)
         again = after is not None and needed[1 + after.place]
         of_z, y = transpose(chain, i, z, gradient, None if after is None else after.weight, again=again)
@@ -182,6 +95,30 @@ def backward(
         deposit(after, gradient, source.leading if needed[1] else None)
         of_source = Columns(_times(gradient, after.weight)) if needed[0] else None
     return of_source, found
+
+
+def _layer_by_layer(
+    chain: Chain, source: Columns, before: Sequence[Linear | None], places: Sequence[Tensor | None]
+) -> Tensor:
+    for i, (layer, z) in enumerate(zip(before, places, strict=True)):
+        source = Columns(activate(chain, i, source, layer, z))
+    return source.leading
+
+
+_BEST: dict[Hashable, int] = {}
+
+
+def _fastest(ways: Sequence[Callable[[], Tensor]], chain: Chain, source: Columns, keeps: bool) -> Tensor:
+    """The result by the way that was fastest when such a chain came for the first time."""
+    if len(ways) == 1 or INTERPRETED:
+        return ways[-1]()
+    _, points, width = source.leading.shape
+    shape = len(chain.activations), chain.activations[0], chain.bundles[0].count, width, points.bit_length()
+    key = (*shape, chain.degree, chain.only_top, keeps, chain.precision, source.leading.device)
+    if key not in _BEST:
+        times = [do_bench(way, return_mode="median") for way in ways]
+        _BEST[key] = times.index(min(times))
+    return ways[_BEST[key]]()
 
 
 def activate(chain: Chain, i: int, source: Columns, layer: Linear | None, z: Tensor | None) -> Tensor:
@@ -299,21 +236,3 @@ def _tile(chain: Chain, points: int, width: int, device: torch.device) -> int:
     processors = 2 if INTERPRETED else torch.cuda.get_device_properties(device).multi_processor_count
     many = parts(points, 2 * TILE) * parts(width, LEAST_FEATURES) >= PROGRAMS * processors
     return 2 * TILE if many and order_of(chain.bundles) <= LARGEST_ORDER else TILE
-
-
-def _aligned(shape: Shape) -> int:
-    columns, points, features = shape
-    return parts(columns * points * features, ALIGNED) * ALIGNED
-
-
-def _stacks(kept: Tensor, shapes: Sequence[Shape | None]) -> list[Tensor | None]:
-    stacks: list[Tensor | None] = []
-    start = 0
-    for shape in shapes:
-        if shape is None:
-            stacks.append(None)
-            continue
-        columns, points, features = shape
-        stacks.append(kept[start : start + columns * points * features].view(shape))
-        start += _aligned(shape)
-    return stacks

@@ -12,8 +12,8 @@ from torch import Tensor
 from sciml.kernels.jet_series import Bundle
 from sciml.kernels.triton import jet_launch
 from sciml.kernels.triton.guard import on_device_of, refuse_forward_mode
-from sciml.kernels.triton.jet_launch import Chain, Columns
 from sciml.kernels.triton.jet_plain import plain_gradients
+from sciml.kernels.triton.jet_plan import Chain, Columns, length
 
 _refuse_forward_mode = partial(refuse_forward_mode, "sciml::jet_chain", "sciml.kernels.jet.jet")
 
@@ -79,7 +79,7 @@ def _(
     _refuse_forward_mode()
     chain = _chain(signs, orders, counts, collapsed, degree, activations, starts, only_top, precision)
     _, points, width = leading.shape
-    kept = jet_launch.length(chain.kept(points, _present(tensors))) if keeps else 0
+    kept = length(chain.kept(points, _present(tensors))) if keeps else 0
     if tensors:
         width = len(tensors[-2])
     behind = 1 + sum(chain.widths_behind(len(chain.activations) - 1))

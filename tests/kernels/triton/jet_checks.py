@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from sciml.kernels.jet import Directions, directional_sums, jet
 from sciml.kernels.jet_chain import Activation, Affine
 from sciml.kernels.jet_ladders import relu
-from sciml.kernels.triton import jet_ops
+from sciml.kernels.triton import jet_on_chip, jet_ops
 from sciml.kernels.triton.jet_plain import LADDERS
 from sciml.kernels.triton.jets import jet_usable
 
@@ -57,6 +57,32 @@ def every_order_and_kind() -> None:
                         settings = {"degree": degree, "only_top": only_top, "tail": not only_top}
                         Case(kind, ["tanh"], shared=shared, **settings).compare()
                     Case(kind, ["gelu", "sine"], starts=True, stacked=True, **settings).compare()
+
+
+def all_layers_in_one_kernel() -> None:
+    """The interpreter takes that kernel wherever it fits; the backward pass reads what it keeps."""
+    ran: list[int] = []
+    run = jet_on_chip.run
+    jet_on_chip.run = lambda *arguments: (ran.append(1), run(*arguments))[1]
+    try:
+        network = {"widths": (5, 5, 5, 2), "points": 9}
+        Case(
+            collapsed_second_order(3), ["tanh"] * 3, shared=True, tail=True, only_top=True, **network
+        ).compare()
+        signed = bundle(2, 2, weights=[1.0, -0.5])
+        Case([signed], ["sine"] * 2, degree=2, stacked=True, tail=True, **network).compare()
+        Case([signed], ["gelu"] * 3, only_top=True, **network).compare()
+        assert len(ran) == 3
+        other = Case(collapsed_second_order(2), ["tanh", "sine"], shared=True, **network)
+        other.compare()
+        Case(collapsed_second_order(15), ["tanh"] * 2, shared=True, **network).chain()
+        assert len(ran) == 3
+        with torch.no_grad():  # keeps nothing
+            case = Case(collapsed_second_order(2), ["tanh"] * 2, shared=True, tail=True, **network)
+            close(case.chain(), case.reference(), EXACT)
+        assert len(ran) == 4
+    finally:
+        jet_on_chip.run = run
 
 
 def one_point_and_one_feature() -> None:

@@ -19,13 +19,18 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sciml.kernels.triton import jet_launch
+from sciml.kernels.triton import jet_launch, jet_on_chip
 from sciml.kernels.triton.jet_plain import LADDERS
 
 # What one block may take, in bytes: 99 KiB on the smallest chips that run code for sm_80 (those of 8.6 and
 # 8.9), 227 KiB on sm_90.
 SHARED_MEMORY = {80: 99 * 1024, 90: 227 * 1024}
-INTEGERS = {"points", "inner", "width", "count", "step", "row", "columns"}
+INTEGERS = {"points", "inner", "width", "count", "step", "row", "columns", "layers", "length"}
+TUNED = {
+    "ACTIVATE": jet_launch.ACTIVATE,
+    "TRANSPOSE": jet_launch.TRANSPOSE,
+    "NETWORK": jet_on_chip.NETWORK,
+}
 KERNELS = "ACTIVATE", "TRANSPOSE"
 
 # A layer in the middle of a network, for the Laplacian.
@@ -45,6 +50,8 @@ LAYER = {
     "ONLY_TOP": False,
     "PRECISION": "tf32x3",
 }
+# All layers of a network, for the Laplacian in two dimensions.
+NETWORK = {"COLUMNS": 4, "FEATURES": 128, "DEGREE": 1, "ONLY_TOP": True}
 # The first activation, of columns that all points share; the last one; a bundle after another.
 FIRST_STEP = {"PRODUCT": False, "BIAS": False, "KEEP": False, "SHARED": True, "DEGREE": 1}
 LAST_STEP = {"ONLY_TOP": True}
@@ -59,10 +66,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compiled(name: str, capability: int, *, choice: int = 0, size: int | None = None, **settings: Any) -> Any:
     """A kernel with one choice of blocks; integers are multiples of 16, or all have one value."""
-    tuned = getattr(jet_launch, name)
+    tuned = TUNED[name]
     kernel, blocks = tuned.kernel, tuned.choices[choice]
     names = [parameter.name for parameter in kernel.params]
-    constants = {**LAYER, **settings, **blocks.kwargs}
+    shape = NETWORK if name == "NETWORK" else {}
+    constants = {**LAYER, **shape, **settings, **blocks.kwargs}
     if size is not None:
         constants |= dict.fromkeys(INTEGERS, size)
     constants = {n: value for n, value in constants.items() if n in names}
@@ -81,7 +89,7 @@ def compiled(name: str, capability: int, *, choice: int = 0, size: int | None = 
 
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", TUNED)
 def test_kernel_compiles(name: str, capability: int) -> None:
     """The first choice of blocks runs on every chip of its generation."""
     assert compiled(name, capability).metadata.shared <= SHARED_MEMORY[capability]
@@ -129,25 +137,25 @@ def test_every_order_compiles(name: str, settings: dict[str, Any], order: int, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", TUNED)
 @pytest.mark.parametrize("activation", LADDERS)
 def test_every_activation_compiles(name: str, activation: str) -> None:
     compiled(name, 90, ACTIVATION=activation)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", TUNED)
 @pytest.mark.parametrize("precision", ["tf32x3", "tf32", "bf16"])
 def test_every_choice_compiles(name: str, precision: str) -> None:
     """Choices too large for a chip are passed over when it measures; the first one fits every chip."""
-    for choice in range(len(getattr(jet_launch, name).choices)):
+    for choice in range(len(TUNED[name].choices)):
         for capability, limit in SHARED_MEMORY.items():
             result = compiled(name, capability, choice=choice, PRECISION=precision)
             assert result.metadata.shared <= (SHARED_MEMORY[90] if choice else limit)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", TUNED)
 def test_sizes_of_one_compile(name: str) -> None:
     """An integer argument of one becomes a constant of the program: other code, other types."""
     for settings in ({}, FIRST_STEP, LAST_STEP):
