@@ -14,16 +14,41 @@ h is the series of ``f'(u(t))``, the gradients are ``ū_k = Σ_{l >= k} h_{l-k} 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from sciml.kernels.jet_ladders import LadderFunction
+from sciml.kernels.jet_ladders import LadderFunction, tanh
+from sciml.kernels.jet_memory import Apart, Columns, Memory
 from sciml.kernels.jet_second import SecondOrder
 from sciml.kernels.jet_series import Bundle, Ladder, Series, order_of, split
+from sciml.kernels.jet_tanh import TanhStage
 
-# What the backward pass needs of an activation: its ladder and the highest orders of the powers.
-Kept = list[Tensor | None]
+# The highest orders of the powers of each bundle, see above.
+Tops = list[Tensor | None]
+
+
+class AnyStage(Protocol):
+    """An activation in a row of layers, see `Stage`; only it knows what it recalls."""
+
+    @property
+    def tops(self) -> int:
+        """How many tensors `forward` returns."""
+
+    @property
+    def columns_out(self) -> int:
+        """Columns behind it."""
+
+    def forward(self, u: Any, stack: Columns, memory: Memory) -> Sequence[Tensor | None]: ...
+
+    def recall(self, u: Any, memory: Memory) -> Any: ...
+
+    def again(self, state: Any, u: Any, tops: Any, stack: Columns, /) -> None: ...
+
+    def backward(
+        self, state: Any, u: Any, tops: Any, gradient: Columns, result: Columns, memory: Memory, /
+    ) -> None: ...
 
 
 class Stage:
@@ -37,71 +62,53 @@ class Stage:
         Of the columns that come in.
     only_top : bool
         Whether only the value and the highest order of each bundle are wanted.
-    buffers : dict, optional
-        Memory that the stages of a row share and use again for every block of points, so that it stays in the
-        cache; without, each result is its own.
     """
 
     def __init__(
-        self,
-        function: LadderFunction,
-        bundles: Sequence[Bundle],
-        degree: int,
-        *,
-        only_top: bool,
-        buffers: dict[tuple[object, ...], Tensor] | None,
+        self, function: LadderFunction, bundles: Sequence[Bundle], degree: int, *, only_top: bool
     ) -> None:
         self.function, self.bundles, self.degree, self.only_top = function, bundles, degree, only_top
-        self.buffers = buffers
-        self.order = order_of(bundles)
-        self.kept = self.order + 2 + sum(bundle.order - 1 for bundle in bundles)
+        self.order, self.checked = order_of(bundles), False
+        self.tops = sum(bundle.order - 1 for bundle in bundles)  # how many
+        self.columns_out = columns_behind(bundles, only_top=only_top)
         self.second = SecondOrder.of(bundles, degree, only_top=only_top)
-        self.columns_in = 1 + sum(sum(bundle.widths(degree)) for bundle in bundles)
-        self.columns_out = 1 + sum(
-            bundle.width(bundle.order) if only_top else sum(bundle.widths(bundle.order)) for bundle in bundles
-        )
 
-    def _buffer(self, name: str, columns: int, like: Tensor) -> Tensor:
-        """Memory for a stack of columns."""
-        if self.buffers is None:
-            return like.new_empty(columns, *like.shape)
-        key = (name, columns, *like.shape)
-        if key not in self.buffers:
-            self.buffers[key] = like.new_empty(columns, *like.shape)
-        return self.buffers[key]
-
-    def forward(self, value: Tensor, rest: Tensor, *, keeps: bool) -> tuple[Tensor, Kept]:
-        """The columns of f(u), from u (points, features) and (columns - 1, points or 1, features)."""
-        ladder = self._ladder(value, self.order + keeps)
-        stack = self._buffer("result", self.columns_out, value)
+    def forward(self, u: Columns | Apart, stack: Columns, memory: Memory) -> Tops:
+        """Write the columns of f(u) to stack; return the highest orders of the powers."""
+        ladder = self._ladder(u.value, self.order)
         if self.second is not None and _smooth(ladder):
-            tops = self.second.forward(ladder, rest, stack, None)
-        else:
-            tops = self._compose(ladder, rest, stack, None)
-        return stack, [*ladder, *tops]
+            return self.second.forward(ladder, u.rest, stack, None)
+        return self._compose(ladder, u.rest, stack, None)
 
-    def again(self, kept: Kept, rest: Tensor) -> Tensor:
-        """The columns of f(u) once more."""
-        ladder, tops = kept[: self.order + 2], kept[self.order + 2 :]
-        assert ladder[0] is not None
-        stack = self._buffer("result", self.columns_out, ladder[0])
+    def recall(self, u: Columns | Apart, memory: Memory) -> Ladder:
+        """What `again` and `backward` need: the ladder, one order longer for the series of f'."""
+        return self._ladder(u.value, self.order + 1)
+
+    def again(self, ladder: Ladder, u: Columns | Apart, tops: Tops, stack: Columns) -> None:
+        """Write the columns of f(u) to stack once more."""
         if self.second is not None and _smooth(ladder):
-            self.second.forward(ladder, rest, stack, tops)
+            self.second.forward(ladder, u.rest, stack, tops)
         else:
-            self._compose(ladder, rest, stack, tops)
-        return stack
+            self._compose(ladder, u.rest, stack, tops)
 
-    def backward(self, kept: Kept, rest: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient with respect to the columns of u, from that with respect to the columns of f(u)."""
-        ladder, tops = kept[: self.order + 2], kept[self.order + 2 :]
-        result = self._buffer("gradient", self.columns_in, gradient[0])
+    def backward(
+        self,
+        ladder: Ladder,
+        u: Columns | Apart,
+        tops: Tops,
+        gradient: Columns,
+        result: Columns,
+        memory: Memory,
+    ) -> None:
+        """Write the gradient with respect to the columns of u, from that with respect to those of f(u)."""
         if self.second is not None and _smooth(ladder):
-            self.second.backward(ladder, rest, tops, gradient, result)
+            self.second.backward(ladder, u.rest, tops, gradient, result)
         else:
-            self._correlate(ladder, rest, tops, gradient, result)
-        return result
+            self._correlate(ladder, u.rest, tops, gradient.whole, result.whole)
 
-    def _ladder(self, value: Tensor, order: int) -> list[Tensor | None]:
+    def _ladder(self, value: Tensor, order: int) -> Ladder:
+        if self.checked:
+            return self.function(value, order)
         with torch.enable_grad():
             ladder = self.function(value.detach(), order)
         if any(g is not None and g.requires_grad for g in ladder):
@@ -109,13 +116,14 @@ class Stage:
                 "sciml.kernels.jet: an elementwise rule depends on a tensor that requires a gradient, which "
                 "would be lost. Write the rule with @rule, as a formula of operations that have rules."
             )
+        self.checked = True
         return ladder
 
-    def _compose(self, ladder: Ladder, rest: Tensor, stack: Tensor, tops: Kept | None) -> Kept:
+    def _compose(self, ladder: Ladder, rest: Tensor, stack: Columns, tops: Tops | None) -> Tops:
         assert ladder[0] is not None
-        stack[0] = ladder[0]
-        found: Kept = []
-        places = _places(stack, self.bundles, self.only_top)
+        stack.value.copy_(ladder[0])
+        found: Tops = []
+        places = _places(stack.whole, self.bundles, self.only_top)
         for bundle, u, place in zip(
             self.bundles, split(rest, self.bundles, self.degree), places, strict=True
         ):
@@ -126,7 +134,7 @@ class Stage:
             found += [power.get(bundle.order) if bundle.collapsed else None for power in raised[1:]]
         return found
 
-    def _correlate(self, ladder: Ladder, rest: Tensor, tops: Kept, gradient: Tensor, result: Tensor) -> None:
+    def _correlate(self, ladder: Ladder, rest: Tensor, tops: Tops, gradient: Tensor, result: Tensor) -> None:
         slopes = [None if g is None else m * g if m > 1 else g for m, g in enumerate(ladder[1:], start=1)]
         if slopes[0] is None:
             result[0].zero_()
@@ -156,6 +164,25 @@ class Stage:
                 _correlate(slopes[0], h, ȳ, k, slot, bundle)
 
 
+def stage_of(
+    function: LadderFunction, bundles: Sequence[Bundle], degree: int, *, only_top: bool, private: bool
+) -> AnyStage:
+    """The fastest way through an activation; private says that the stacks before it may be overwritten."""
+    if function is tanh and private and degree >= order_of(bundles):
+        places = SecondOrder.of(bundles, degree, only_top=only_top)
+        if places is not None:
+            tops = sum(bundle.order == 2 for bundle in bundles)
+            return TanhStage(places, tops, columns_behind(bundles, only_top=only_top), only_top)
+    return Stage(function, bundles, degree, only_top=only_top)
+
+
+def columns_behind(bundles: Sequence[Bundle], *, only_top: bool) -> int:
+    """The columns behind an activation."""
+    if only_top:
+        return 1 + sum(bundle.width(bundle.order) for bundle in bundles)
+    return 1 + sum(sum(bundle.widths(bundle.order)) for bundle in bundles)
+
+
 def _smooth(ladder: Ladder) -> bool:
     return all(g is not None for g in ladder)
 
@@ -171,7 +198,7 @@ def _places(stack: Tensor, bundles: Sequence[Bundle], only_top: bool) -> Iterato
         yield place
 
 
-def _powers(u: Series, bundle: Bundle, tops: Kept | None, *, lower: bool = True) -> list[Series]:
+def _powers(u: Series, bundle: Bundle, tops: Tops | None, *, lower: bool = True) -> list[Series]:
     """The powers 1, ..., K of a series without value, their highest orders summed or taken from tops."""
     highest = bundle.order
     raised = [u]

@@ -18,16 +18,19 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from sciml.kernels.jet_activation import Stage
+from sciml.kernels.jet_activation import AnyStage, stage_of
 from sciml.kernels.jet_chain import Activation, Affine, Source, Step, last_activation, plain_chain
 from sciml.kernels.jet_ladders import LadderFunction
+from sciml.kernels.jet_memory import Apart, Columns, Memory
 from sciml.kernels.jet_series import Bundle, order_of
+from sciml.kernels.jet_tanh import TanhStage
 from sciml.kernels.products import plain, precision, product
 from sciml.kernels.triton.jets import jet_chain, jet_usable
 
-# Bytes of the columns of a block of points after one layer; about four such stacks are in use at a time.
-BLOCK = 2**20
-# Fewer points in a block cost more calls than the cache saves.
+# Bytes of the columns of a block of points after one layer, of which about three are in use at a time, and
+# points. Measured: smaller blocks cost more calls than the cache saves.
+BLOCK, MOST = 2**22, 512
+# Fewer points are no block, however large their columns.
 GRAIN = 16
 
 # The columns of a source: a stack, or value and rest; and parameters.
@@ -101,27 +104,34 @@ class _Layout:
             columns = 1 + sum(sum(bundle.widths(bundle.order)) for bundle in source.bundles)
             widths = [shape[-1], *(len(step.weight) for step in steps if isinstance(step, Affine))]
             size = tensor.element_size()
-            fit = max(GRAIN, BLOCK * torch.get_num_threads() // (columns * max(widths) * size))
+            threads = torch.get_num_threads()
+            fit = min(BLOCK * threads // (columns * max(widths) * size), MOST * threads)
+            fit = max(GRAIN, fit)
             block = -(-block // -(-block // fit)) if block else GRAIN  # blocks of equal size
-            if columns * block * size % 4096 == 0:
-                block += 1  # stacks are transposed: at such a stride all rows would share few cache lines
         kinds = tuple(step.scale if isinstance(step, Affine) else step.ladder for step in steps)
         prune = last_activation(steps) if only_top else -1
         return _Layout(kinds, source.bundles, source.degree, prune, block)
 
-    def stages(self) -> list[Stage | float]:
-        """Activations with their memory, and the scales of linear layers."""
-        buffers: dict[tuple[object, ...], Tensor] = {}
-        result: list[Stage | float] = []
-        degree = self.degree
-        for i, kind in enumerate(self.kinds):
+    def plan(self, tensors: Tensors, features: int, *, keeps: bool) -> list[_Planned]:
+        """The steps with the sizes of what lies behind them."""
+        result: list[_Planned] = []
+        degree, columns = self.degree, 1 + sum(sum(bundle.widths(self.degree)) for bundle in self.bundles)
+        parameters = iter(zip(tensors[::2], tensors[1::2], strict=True))
+        for i, (kind, following) in enumerate(zip(self.kinds, [*self.kinds[1:], None], strict=True)):
+            stage = weight = bias = None
             if callable(kind):
-                # What the next activation works on has to stay until it is done.
-                shared = None if i + 1 < len(self.kinds) and callable(self.kinds[i + 1]) else buffers
-                result.append(Stage(kind, self.bundles, degree, only_top=i == self.prune, buffers=shared))
-                degree = order_of(self.bundles)
+                only_top = i == self.prune
+                stage = stage_of(kind, self.bundles, degree, only_top=only_top, private=i > 0)
+                degree, columns = order_of(self.bundles), stage.columns_out
             else:
-                result.append(kind)
+                weight, bias = next(parameters)
+                assert weight is not None
+                features = len(weight)
+            # What comes before an activation, and what lies between two linear layers; what an activation
+            # gives to a linear layer is computed again.
+            kept = keeps and following is not None and (stage is None or callable(following))
+            scale = 1.0 if callable(kind) else kind
+            result.append(_Planned(stage, weight, bias, scale, columns, features, kept))
         return result
 
     def blocks(self, points: int) -> Iterator[slice]:
@@ -129,26 +139,32 @@ class _Layout:
             yield slice(start, min(start + self.block, points))
 
 
-def _piece(points: Points, place: slice) -> tuple[Tensor, Tensor]:
-    """Value (1, block, features) and the other columns of a block of points."""
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """A step, the stack behind it, and whether the backward pass needs that."""
+
+    stage: AnyStage | None  # an activation, or
+    weight: Tensor | None  # a linear layer
+    bias: Tensor | None
+    scale: float
+    columns: int
+    features: int
+    kept: bool
+
+
+def _piece(points: Points, place: slice) -> Columns | Apart:
+    """The columns of a block of points."""
     stack, value, rest = points
     if stack is not None:
-        return stack[:1, place], stack[1:, place]
+        return Columns(stack[:, place])
     assert value is not None and rest is not None
-    return value[None, place], rest if rest.shape[1] == 1 else rest[:, place]
+    return Apart(value[place], rest if rest.shape[1] == 1 else rest[:, place])
 
 
-def _stacked(value: Tensor, rest: Tensor) -> Tensor:
-    return torch.cat([value, rest.expand(-1, *value.shape[1:])])
-
-
-def _affine(stack: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    if scale != 1.0:
-        weight = scale * weight
-    result = product(stack.reshape(-1, stack.shape[-1]), weight.T).view(*stack.shape[:-1], -1)
-    if bias is not None:
-        result[0].add_(bias, alpha=scale)
-    return result
+def _stacked(x: Columns | Apart) -> Columns:
+    if isinstance(x, Columns):
+        return x
+    return Columns(torch.cat([x.value[None], x.rest.expand(-1, *x.value.shape)]))
 
 
 def _forward(
@@ -156,41 +172,43 @@ def _forward(
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The result (columns, points, features), and what the backward pass needs, block after block.
 
-    Of each activation these are the columns before it and what `Stage.forward` keeps; of a linear layer
-    behind a linear one or at the beginning, the columns before it.
+    That is of each step the columns behind it, if they are kept, and then of an activation what
+    `Stage.forward` returns.
     """
     leading = points[0][0] if points[0] is not None else points[1]
     assert leading is not None
-    stages = layout.stages()
-    result: Tensor | None = None
+    count, features = leading.shape
+    steps = layout.plan(tensors, features, keeps=keeps)
+    # Products are faster with a matrix that is stored as it is read.
+    weights = [None if step.weight is None else step.weight.T.contiguous() for step in steps]
+    memory = Memory(leading, count * sum(step.columns * step.features for step in steps if step.kept))
+    result = leading.new_empty(steps[-1].columns, count, steps[-1].features)
     tape: list[Tensor | None] = []
-    for place in layout.blocks(len(leading)):
-        value, rest = _piece(points, place)
-        stack: Tensor | None = None
-        index = 0
-        for i, stage in enumerate(stages):
-            before = stack
-            if isinstance(stage, Stage):
-                stack, kept = stage.forward(value[0], rest, keeps=keeps)
-                if keeps:
-                    tape.append(before)
-                    tape += kept
+    for place in layout.blocks(count):
+        x: Columns | Apart = _piece(points, place)
+        for i, (step, weight) in enumerate(zip(steps, weights, strict=True)):
+            shape = (step.columns, x.value.shape[0], step.features)
+            room = memory.lasting(*shape) if step.kept else memory.shared(i % 2, *shape)
+            found: Sequence[Tensor | None] = ()
+            if step.stage is not None:
+                found = step.stage.forward(x, room, memory)
             else:
-                weight, bias = tensors[index], tensors[index + 1]
                 assert weight is not None
-                index += 2
-                stack = _affine(_stacked(value, rest) if stack is None else stack, weight, bias, stage)
-                if keeps and not (i and isinstance(stages[i - 1], Stage)):
-                    tape.append(before)
-            value, rest = stack[:1], stack[1:]
-        assert stack is not None
-        if stack.shape[1] == len(leading):
-            return stack, tape
-        if result is None:
-            result = stack.new_empty(len(stack), len(leading), stack.shape[2])
-        result[:, place] = stack
-    assert result is not None
+                _affine(_stacked(x), weight, step.bias, step.scale, room)
+            x = room
+            if keeps:
+                tape += [room.whole if step.kept else None, *found]
+        result[:, place] = room.whole
     return result, tape
+
+
+def _affine(x: Columns, weight: Tensor, bias: Tensor | None, scale: float, room: Columns) -> None:
+    """Write ``scale (x W + b)``."""
+    product(x.rows, weight, out=room.rows)
+    if scale != 1.0:
+        room.whole.mul_(scale)
+    if bias is not None:
+        room.value.add_(bias, alpha=scale)
 
 
 class _Chain(torch.autograd.Function):
@@ -221,50 +239,74 @@ def _backward(
         t.new_zeros(t.shape) if t is not None and need else None
         for t, need in zip(inputs, needed, strict=True)
     ]
-    stages, tape = layout.stages(), iter(kept)
-    inward = any(needed[:3])
+    leading = points[0] if points[0] is not None else points[1]
+    assert leading is not None
+    steps = layout.plan(tensors, leading.shape[-1], keeps=True)
+    memory, tape, inward = Memory(gradient), iter(kept), any(needed[:3])
     for place in layout.blocks(gradient.shape[1]):
-        value, rest = _piece(points, place)  # type: ignore[arg-type]
-        records = [_read(stages, i, tape) for i in range(len(stages))]
-        ȳ, index = gradient[:, place], len(tensors)
-        for i, stage in reversed(list(enumerate(stages))):
-            before, of_stage = records[i]
-            if isinstance(stage, Stage):
-                ȳ = stage.backward(of_stage, rest if before is None else before[1:], ȳ)
+        x = _piece(points, place)  # type: ignore[arg-type]
+        records = [_Record.read(step, tape) for step in steps]
+        ȳ, turn = Columns(gradient[:, place]), 0  # then 1 and 2: in memory that may be overwritten
+        index, state = len(inputs), None
+        for i, step in reversed(list(enumerate(steps))):
+            before = records[i - 1].behind if i else x
+            if step.stage is not None:
+                if not i and not inward:
+                    break
+                assert before is not None
+                state = step.stage.recall(before, memory) if state is None else state
+                columns = 1 + len(before.rest)
+                if turn and isinstance(step.stage, TanhStage) and columns == step.columns:
+                    room = ȳ
+                else:
+                    turn = 1 + turn % 2
+                    room = memory.shared(turn, columns, *ȳ.value.shape)
+                step.stage.backward(state, before, records[i].tops, ȳ, room, memory)
+                ȳ, state = room, None
                 continue
             index -= 2
-            weight, previous = tensors[index], stages[i - 1]
-            assert weight is not None
-            if i and isinstance(previous, Stage):
-                earlier, of_previous = records[i - 1]
-                x = previous.again(of_previous, rest if earlier is None else earlier[1:])
-            else:
-                x = _stacked(value, rest) if before is None else before
-            rows = ȳ.reshape(-1, ȳ.shape[-1])
-            _add(gradients[3 + index], product(rows.T, x.reshape(-1, x.shape[-1])), stage)
-            if tensors[index + 1] is not None:
-                _add(gradients[4 + index], ȳ[0].sum(0), stage)
+            if before is None:  # what an activation gave
+                previous, u = steps[i - 1].stage, records[i - 2].behind if i > 1 else x
+                assert previous is not None and u is not None
+                before = memory.shared("again", previous.columns_out, *u.value.shape)
+                state = previous.recall(u, memory)
+                previous.again(state, u, records[i - 1].tops, before)
+            before = _stacked(before)
+            _add_parameters(gradients[index : index + 2], ȳ, before, step.scale)
             if i or inward:
-                ȳ = product(rows, weight if stage == 1.0 else stage * weight).view(*ȳ.shape[:-1], -1)
+                turn = 1 + turn % 2
+                room = memory.shared(turn, *before.whole.shape)
+                assert step.weight is not None
+                product(ȳ.rows, step.weight, out=room.rows)
+                ȳ = room
+                if step.scale != 1.0:
+                    ȳ.whole.mul_(step.scale)
         if inward:
-            _deposit(gradients, place, ȳ)
+            _deposit(gradients, place, ȳ.whole)
     return gradients
 
 
-def _read(
-    stages: Sequence[Stage | float], step: int, tape: Iterator[Tensor | None]
-) -> tuple[Tensor | None, list[Tensor | None]]:
-    """What was kept of a step for a block: the columns before it, and what an activation needs."""
-    stage = stages[step]
-    if isinstance(stage, Stage):
-        return next(tape), [next(tape) for _ in range(stage.kept)]
-    behind_activation = step > 0 and isinstance(stages[step - 1], Stage)
-    return None if behind_activation else next(tape), []
+@dataclass(frozen=True, eq=False)
+class _Record:
+    """What was kept of a step for a block: the columns behind it, and of an activation some powers."""
+
+    behind: Columns | None
+    tops: list[Tensor | None]
+
+    @staticmethod
+    def read(step: _Planned, tape: Iterator[Tensor | None]) -> _Record:
+        behind = next(tape)
+        tops = [] if step.stage is None else [next(tape) for _ in range(step.stage.tops)]
+        return _Record(None if behind is None else Columns(behind), tops)
 
 
-def _add(total: Tensor | None, term: Tensor, scale: float) -> None:
-    if total is not None:
-        total.add_(term, alpha=scale)
+def _add_parameters(gradients: Sequence[Tensor | None], ȳ: Columns, x: Columns, scale: float) -> None:
+    """Add the gradients of weight and bias of a linear layer."""
+    weight, bias = gradients
+    if weight is not None:
+        weight.add_(product(ȳ.rows.T, x.rows), alpha=scale)
+    if bias is not None:
+        bias.add_(ȳ.value.sum(0), alpha=scale)
 
 
 def _deposit(gradients: list[Tensor | None], place: slice, columns: Tensor) -> None:

@@ -175,13 +175,12 @@ def tanh(u: Tensor, order: int) -> Coefficients:
     """``v' = 1 - v^2``."""
     v = [torch.tanh(u)]
     if order:
-        squared = v[0] * v[0]
-        v.append(1.0 - squared)
+        v.append(torch.addcmul(u.new_ones(()), v[0], v[0], value=-1.0))
     for k in range(1, order):
         if k == 1:
-            v.append(-v[0] * v[1])
-        elif k == 2:
-            v.append((squared - 1.0 / 3.0) * v[1])
+            v.append(torch.mul(v[0], v[1]).neg_())
+        elif k == 2:  # -v v_2 - v_1 / 3
+            v.append(torch.addcmul(v[1] * (-1.0 / 3.0), v[0], v[2], value=-1.0))
         else:
             v.append(_square(v, k) * (-1.0 / (k + 1)))
     return list(v)

@@ -168,7 +168,7 @@ def _transposed(
     other: tuple[Tensor, Tensor],
     gradients: Sequence[Tensor | None],
 ) -> None:
-    """Write the gradient of one factor: ``ā_i = Σ_k b_{k-i} grad_c_k``, summed over directions for the value."""
+    """Write the gradient of a factor: ``ā_i = Σ_k b_{k-i} grad_c_k``, over all directions for the value."""
     whole = gradient.reshape(len(gradient), -1)
     stack, value, rest = gradients
     of_value = stack[0] if stack is not None else value

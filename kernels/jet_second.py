@@ -23,18 +23,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sciml.kernels.jet_memory import Columns
 from sciml.kernels.jet_series import Bundle, Ladder
+
+# Directions up to which their products are added one by one: no more calls than all of them and then a sum.
+FEW = 3
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Where the columns of a bundle lie, before (behind the value) and behind the function; None for none."""
+    """Where the columns of a bundle lie in a stack, before and behind the function; None for none."""
 
-    first_in: slice | None
+    first_in: tuple[int, int] | None
     top_in: int | None
-    first_out: slice | None
+    first_out: tuple[int, int] | None
     top_out: int
     weights: Tensor | None
+
+    @property
+    def top(self) -> int:
+        """`top_in` where it is known to exist."""
+        assert self.top_in is not None
+        return self.top_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,7 @@ class SecondOrder:
     def of(bundles: Sequence[Bundle], degree: int, *, only_top: bool) -> SecondOrder | None:
         """None if the bundles are others."""
         parts = []
-        before, behind = 0, 1
+        before, behind = 1, 1
         for bundle in bundles:
             if bundle.order > 2 or not bundle.collapsed:
                 return None
@@ -56,11 +66,11 @@ class SecondOrder:
             shown = 0 if only_top else first
             parts.append(
                 _Part(
-                    slice(before, before + first) if first else None,
+                    (before, before + first) if first else None,
                     top_in,
-                    slice(behind, behind + shown) if shown else None,
+                    (behind, behind + shown) if shown else None,
                     behind + shown,
-                    None if bundle.weights is None else bundle.weights.reshape(-1, 1, 1),
+                    bundle.weights,
                 )
             )
             before += first + (top_in is not None)
@@ -68,32 +78,31 @@ class SecondOrder:
         return SecondOrder(tuple(parts))
 
     def forward(
-        self, ladder: Ladder, rest: Tensor, stack: Tensor, tops: Sequence[Tensor | None] | None
+        self, ladder: Ladder, rest: Tensor, stack: Columns, tops: Sequence[Tensor | None] | None
     ) -> list[Tensor | None]:
         """Write the columns of f(u) to stack; return q per bundle of second order, or take it from tops."""
         g0, g1, g2, *_ = (*ladder, None)
         assert g0 is not None and g1 is not None
-        stack[0] = g0
+        stack.value.copy_(g0)
         found: list[Tensor | None] = []
         for part in self.parts:
-            top = stack[part.top_out]
+            top = stack.part(part.top_out, part.top_out + 1)
             if part.first_in is None:
                 assert part.top_in is not None
-                torch.mul(rest[part.top_in], g1, out=top)
+                torch.mul(rest[part.top_in - 1], g1, out=top[0])
                 continue
             assert g2 is not None
-            u = rest[part.first_in]
-            first = None if part.first_out is None else stack[part.first_out]
+            u = rest[part.first_in[0] - 1 : part.first_in[1] - 1]
+            first = None if part.first_out is None else stack.part(*part.first_out)
             q = None if tops is None else tops[len(found)]
             if q is None:
                 # Squares of unshared columns go where the first order will be written.
-                squares = torch.mul(u, u, out=first if u.shape[1:] == g0.shape else None)
-                q = (squares if part.weights is None else squares.mul_(part.weights)).sum(0)
+                q = contracted(u, u, part.weights, first if u.shape[1:] == g0.shape else None)
             if first is not None:
                 torch.mul(u, g1, out=first)
-            torch.mul(g2, q, out=top)
+            torch.mul(g2, q, out=top[0])
             if part.top_in is not None:
-                top.addcmul_(rest[part.top_in], g1)
+                top.addcmul_(rest[part.top_in - 1], g1)
             found.append(q)
         return found
 
@@ -102,31 +111,47 @@ class SecondOrder:
         ladder: Ladder,
         rest: Tensor,
         tops: Sequence[Tensor | None],
-        gradient: Tensor,
-        result: Tensor,
+        gradient: Columns,
+        result: Columns,
     ) -> None:
         """Write the gradient with respect to the columns of u to result."""
         _, g1, g2, g3, *_ = (*ladder, None)
         assert g1 is not None and g2 is not None
-        of_value = torch.mul(gradient[0], g1, out=result[0])
+        of_value = torch.mul(gradient.value, g1, out=result.value)
         known = iter(tops)
         for part in self.parts:
-            top = gradient[part.top_out]
+            top = gradient.part(part.top_out, part.top_out + 1)[0]
             t = g2 * top
             if part.top_in is not None:
-                of_value.addcmul_(t, rest[part.top_in], value=2.0)
-                torch.mul(g1, top, out=result[1 + part.top_in])
+                of_value.addcmul_(t, rest[part.top_in - 1], value=2.0)
+                torch.mul(g1, top, out=result.part(part.top_in, part.top_in + 1)[0])
             if part.first_in is None:
                 continue
             q = next(known)
             assert q is not None and g3 is not None
             of_value.addcmul_(g3 * q, top, value=3.0)
-            u = rest[part.first_in]
-            weighted = u if part.weights is None else part.weights * u
-            place = result[1 + part.first_in.start : 1 + part.first_in.stop]
+            u = rest[part.first_in[0] - 1 : part.first_in[1] - 1]
+            weighted = u if part.weights is None else part.weights.reshape(-1, 1, 1) * u
+            place = result.part(*part.first_in)
             if part.first_out is None:
-                torch.mul(weighted, t + t, out=place)
+                torch.mul(weighted, t.mul_(2.0), out=place)
                 continue
-            first = gradient[part.first_out]
-            of_value.addcmul_(g2, torch.mul(first, u, out=place).sum(0), value=2.0)
+            first = gradient.part(*part.first_out)
+            of_value.addcmul_(g2, contracted(first, u, None, place), value=2.0)
             torch.mul(first, g1, out=place).addcmul_(weighted, t, value=2.0)
+
+
+def contracted(
+    a: Tensor, b: Tensor, weights: Tensor | None, room: Tensor | None, out: Tensor | None = None
+) -> Tensor:
+    """``Σ_r w_r a_r b_r``; room is memory for the products, out for the result."""
+    if weights is not None:
+        products = torch.mul(a, b, out=room)
+        return torch.mv(products.flatten(1).T, weights).view(products.shape[1:])
+    if len(a) > FEW:
+        return torch.sum(torch.mul(a, b, out=room), 0, out=out)
+    pairs = zip(a.unbind(), b.unbind(), strict=True)
+    total = torch.mul(*next(pairs), out=out)
+    for pair in pairs:
+        total.addcmul_(*pair)
+    return total
