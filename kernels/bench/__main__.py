@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sciml.kernels.bench import spectral
+from sciml.kernels.bench import jets, spectral
 from sciml.kernels.bench.harness import Effort
 from sciml.kernels.bench.machine import context
 from sciml.kernels.bench.report import Table, as_json, markdown
@@ -27,6 +27,7 @@ class Bench:
 
 BENCHES = {
     "spectral": Bench("spectral layers and training steps of FNOs", spectral.PARTS, spectral.DEFAULT),
+    "jets": Bench("differential operators of networks, and very many variables", jets.PARTS, jets.DEFAULT),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from sciml.kernels.bench.harness import Effort, interleave, stopwatch
 
-PEERS = ("neuraloperator",)
+PEERS = ("neuraloperator", "jet-for-pytorch")
 
 
 def context(device: torch.device) -> dict[str, str]:
