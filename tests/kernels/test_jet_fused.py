@@ -156,3 +156,26 @@ def test_the_reference_is_taken_where_it_is_asked_for(monkeypatch: pytest.Monkey
     monkeypatch.setenv("SCIML_KERNELS", "reference")
     monkeypatch.setattr(jet_fused._Chain, "forward", None)
     close(directional_sums(model, x, [Directions(2, torch.eye(D))]), fast)
+
+
+@pytest.mark.parametrize("bundles", BUNDLES, ids=["second order", "all orders"])
+def test_the_backward_pass_repeats_and_inputs_stay(bundles: tuple[Bundle, ...]) -> None:
+    """Stacks of columns are overwritten, but none that belongs to others or is still needed."""
+    columns = sum(sum(bundle.widths(4)) for bundle in bundles)
+    stack = randn(1 + columns, 5, 3, seed=3).requires_grad_()
+    parameters = [randn(*s, seed=n).requires_grad_() for n, s in enumerate([(3, 3), (3,), (3, 3), (3,)])]
+    before = [t.detach().clone() for t in (stack, *parameters)]
+    steps = (
+        *(Activation(tanh), Affine(parameters[0], parameters[1]), Activation(tanh)),
+        *(Affine(parameters[2], parameters[3]), Activation(tanh), Affine(parameters[0], None)),
+    )
+    result = jet_fused.run_chain(Source(bundles, 4, stack=stack), steps, only_top=True)
+    cotangent = randn(*result.shape, seed=7)
+    first, second = (
+        torch.autograd.grad(result, (stack, *parameters), cotangent, retain_graph=True) for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, (stack, *parameters), strict=True))
+    expected = jet_fused.plain_chain(Source(bundles, 4, stack=stack), steps, only_top=True)
+    close([result], [expected])
+    close(first, torch.autograd.grad(expected, (stack, *parameters), cotangent))

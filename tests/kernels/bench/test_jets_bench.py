@@ -8,7 +8,8 @@ import torch
 
 from sciml.kernels.bench import jets, jets_contestants
 from sciml.kernels.bench.__main__ import main
-from sciml.kernels.bench.harness import Effort, compare
+from sciml.kernels.bench.harness import Effort, Missing, compare
+from sciml.kernels.bench.high_dimension import jax_python
 from sciml.kernels.bench.jets import TINY
 from sciml.kernels.bench.jets_contestants import Problem, in_torch
 from sciml.kernels.bench.jets_in_jax import in_jax
@@ -35,8 +36,10 @@ def test_contestants_in_torch_compute_the_same(problem: Problem) -> None:
 @pytest.mark.parametrize("problem", TINY, ids=lambda p: p.operator)
 @pytest.mark.slow
 def test_contestants_in_jax_compute_the_same(problem: Problem) -> None:
-    if find_spec("jax") is None or find_spec("folx") is None:
-        pytest.skip("JAX and folx are not installed")
+    try:
+        jax_python()
+    except Missing as reason:
+        pytest.skip(str(reason))
     with in_jax(problem, Effort(CPU, quick=True)) as contestants:
         entries = [in_torch(problem, CPU)[0].prepare(), *(c.prepare() for c in contestants)]
         for difference in compare(entries):
