@@ -137,8 +137,9 @@ def directional_sums(
         If a shape, a dtype or an order does not fit, or the function contains an operation without a rule.
 
     Notes
-    ----- A group of order K with R directions costs R (K - 1) + 1 columns besides the one of the value, which
-    all groups share. It costs R K where weights require gradients, or differ from point to point in sign.
+    -----
+    A group of order K with R directions costs R (K - 1) + 1 columns besides the one of the value, which all
+    groups share. It costs R K where weights require gradients, or differ from point to point in sign.
 
     Examples
     --------

@@ -26,9 +26,10 @@ def elementwise(*operations: Callable[..., Any]) -> Callable[[LadderFunction], L
         For ``torch.f`` the method ``Tensor.f`` is included.
 
     Returns
-    ------- A decorator of a function ``(u, order) -> [f(u), f'(u), f''(u)/2!, ..., f^(order)(u)/order!]``,
-    tensors like u or None for zero. It must not depend on tensors that require gradients; such a function is
-    written with `rule`.
+    -------
+    A decorator of a function ``(u, order) -> [f(u), f'(u), f''(u)/2!, ..., f^(order)(u)/order!]``, tensors
+    like u or None for zero. It must not depend on tensors that require gradients; such a function is written
+    with `rule`.
 
     Examples
     --------

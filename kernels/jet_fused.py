@@ -265,12 +265,9 @@ def _backward(
                 ȳ, state = room, None
                 continue
             index -= 2
-            if before is None:  # what an activation gave
-                previous, u = steps[i - 1].stage, records[i - 2].behind if i > 1 else x
-                assert previous is not None and u is not None
-                before = memory.shared("again", previous.columns_out, *u.value.shape)
-                state = previous.recall(u, memory)
-                previous.again(state, u, records[i - 1].tops, before)
+            if before is None:
+                u = records[i - 2].behind if i > 1 else x
+                before, state = _again(steps[i - 1].stage, u, records[i - 1].tops, memory)
             before = _stacked(before)
             _add_parameters(gradients[index : index + 2], ȳ, before, step.scale)
             if i or inward:
@@ -284,6 +281,16 @@ def _backward(
         if inward:
             _deposit(gradients, place, ȳ.whole)
     return gradients
+
+
+def _again(
+    stage: AnyStage | None, u: Columns | Apart | None, tops: Sequence[Tensor | None], memory: Memory
+) -> tuple[Columns, Any]:
+    """What an activation gave to a linear layer, and what it recalled for that."""
+    assert stage is not None and u is not None
+    room, state = memory.shared("again", stage.columns_out, *u.value.shape), stage.recall(u, memory)
+    stage.again(state, u, tops, room)
+    return room, state
 
 
 @dataclass(frozen=True, eq=False)
