@@ -135,7 +135,9 @@ class Mesh(Points):
         object.__setattr__(self, "boundary_names", tuple(self.boundary_names))
         bad = [name for name in self.boundary_names if not name or name.split() != [name]]
         if bad or len(set(self.boundary_names)) != len(self.boundary_names):
-            raise DataError(f"Mesh: boundary_names are distinct words without spaces, got {self.boundary_names}.")
+            raise DataError(
+                f"Mesh: boundary_names are distinct words without spaces, got {self.boundary_names}."
+            )
         if self.boundary is None:
             return
         tags = np.array(self.boundary)
