@@ -50,7 +50,7 @@ def _look(path: Path, *, read: bool) -> dict[str, Any]:
         with refusing(path, "its content"):
             found["root"] = first_names(file)
             found["own"] = h5py.h5a.exists(file.id, b"sciml_schema")
-            listed = [(name, h5py.Dataset(item)) for name, item in walk(file, path)]
+            listed = [(name, h5py.Dataset(item)) for name, item in walk(file, path, own=False)]
             for name, dataset in listed:
                 if name.count("/") == 1 and "DIMENSION_LIST" in dataset.attrs:
                     found["scaled"].append(name[1:])

@@ -354,10 +354,10 @@ def flips(pristine: Path, path: Path, count: int, seed: int) -> dict[str, int]:
 
 
 def test_no_flipped_bit_gives_wrong_data(pristine: Path, path: Path) -> None:
-    seen = flips(pristine, path, 300, seed=0)
+    seen = flips(pristine, path, 80, seed=0)
     # Some bits are never read: free room, and HDF5's own references to scales, which other programs use.
     assert set(seen) == {"same", "refused"}
-    assert seen["refused"] > 100
+    assert seen["refused"] > 25
 
 
 @pytest.mark.slow
