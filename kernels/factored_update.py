@@ -18,7 +18,7 @@ from sciml.kernels.factored_gradient import FactoredGradient, clip_gradient_norm
 
 Moments = Literal["full", "bfloat16", "factored"]
 
-# Bytes of a tile: a few of them fit into the cache of a core; on a GPU fewer launches count more.
+# Bytes of a tile for each core: a few of them fit into its cache; on a GPU fewer launches count more.
 TILE_ON_CPU = 2**20
 TILE_ON_CUDA = 2**26
 # The step of all parameters in one pass, as `torch.optim.Adam(fused=True)` uses it.
@@ -172,7 +172,8 @@ def _among_others() -> bool:
 
 def _tiles(parameter: Tensor) -> Iterator[slice]:
     d, h = parameter.shape
-    size = TILE_ON_CPU if parameter.device.type == "cpu" else TILE_ON_CUDA
+    on_cpu = parameter.device.type == "cpu"
+    size = TILE_ON_CPU * torch.get_num_threads() if on_cpu else TILE_ON_CUDA
     rows = max(1, size // (h * parameter.element_size()))
     for start in range(0, d, rows):
         yield slice(start, min(start + rows, d))

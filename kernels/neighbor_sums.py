@@ -15,8 +15,8 @@ from torch import Tensor
 # s, Σ_m x_m ∂s/∂x_m and Σ_m ∂²s/∂x_m² for each i, (batch, n), from consecutive variables (batch, n + k - 1).
 Terms = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
-# Elements of a piece: about ten of that size are in use at a time, in the cache of a core; on a GPU as many
-# as keep it busy.
+# Elements of a piece for each core: about ten of that size are in use at a time, in its cache; on a GPU as
+# many as keep it busy.
 PIECE_ON_CPU = 2**15
 PIECE_ON_CUDA = 2**24
 
@@ -58,7 +58,7 @@ def neighbor_sum(
             f"neighbor_sum: {neighbors} neighbors of {x.shape[1]} variables need coefficients of shape "
             f"({max(count, 1)},), got {tuple(coefficients.shape)} for x of shape {tuple(x.shape)}."
         )
-    size = PIECE_ON_CPU if x.device.type == "cpu" else PIECE_ON_CUDA
+    size = PIECE_ON_CPU * torch.get_num_threads() if x.device.type == "cpu" else PIECE_ON_CUDA
     width = max(1, size // max(1, len(x)))
     total = x.new_zeros(3, len(x), dtype=torch.float64)
     for start in range(0, count, width):

@@ -31,8 +31,8 @@ def network(dim: int = DIM) -> nn.Sequential:
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles of 16 rows, so that there are several and the last one is shorter."""
-    monkeypatch.setattr(factored_update, "TILE_ON_CPU", 16 * WIDTH * 8)
+    """Tiles of few rows, so that there are several and the last one is shorter."""
+    monkeypatch.setattr(factored_update, "TILE_ON_CPU", 8 * WIDTH * 8)
 
 
 def loss_of(model: nn.Module, step: int, estimator: Estimator = SparseDirections(5)) -> Tensor:  # noqa: B008
@@ -327,7 +327,7 @@ def test_checkpoints_can_be_exchanged_with_adam() -> None:
 
 
 def test_a_step_holds_no_second_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factored_update, "TILE_ON_CPU", 2**18)
+    monkeypatch.setattr(factored_update, "TILE_ON_CPU", 2**17)
     dim, width = 40_000, 32
     layers = [WideLinear(dim, width), nn.Tanh(), nn.Linear(width, 1)]
     model = nn.Sequential(*layers)
