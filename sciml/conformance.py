@@ -20,6 +20,8 @@ from sciml.dataset_points import check_points
 from sciml.errors import DataError
 from sciml.hdf5 import (
     check_beginning,
+    check_storage,
+    check_variable,
     is_dimension_only,
     open_file,
     read_attributes,
@@ -214,7 +216,10 @@ class _Examination:
     def _values(self, dataset: Any, variable: Variable) -> None:
         """Checksum, finiteness and scales of one variable, in one pass over its values."""
         name, refuse = variable.name, self.note("values")
-        if not dataset.shape or 0 in dataset.shape:
+        try:
+            check_storage(dataset.id, self.path, name)
+            check_variable(dataset, self.path, name)
+        except DataError:  # noted before; bytes of other files, or more than there are, must not be read
             return
         with self.noting("dimensions"):
             dataset_file.check_scales(dataset, variable, self.path)

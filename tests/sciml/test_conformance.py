@@ -198,6 +198,17 @@ def test_content_is_checked_although_checksums_fit(path: Path, case: str) -> Non
     assert rules.isdisjoint({"digest", "completion"}) or case == "order"
 
 
+def test_bytes_of_other_files_and_bombs_are_not_read(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("secret", (8,), "u1", external=[("/etc/hostname", 0, 8)])
+        file.create_dataset("bomb", (10**6, 10**6), "f8", chunks=(1, 10**6), fletcher32=True)
+    found = check(path)
+    assert found.variables == 10 and found.bytes < 10_000
+    listed = texts(path)
+    assert "storage: /secret keeps its values in another file" in listed
+    assert "storage: bomb has 0 of 1000000 chunks written" in listed
+
+
 def test_files_that_cannot_be_opened_have_one_departure(tmp_path: Path, path: Path) -> None:
     for content, message in (
         (b"", "an empty file"),
