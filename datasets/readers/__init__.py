@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sciml.datasets.readers.cfdbench import CFDBench
 from sciml.datasets.readers.conversion import Foreign, Reader, convert, open_any
+from sciml.datasets.readers.deeponet import DeepONetFile
 from sciml.datasets.readers.fno import FNOFile
 from sciml.datasets.readers.gnot import PointLists
 from sciml.datasets.readers.mesh_file import MeshFile
@@ -17,9 +18,11 @@ from sciml.datasets.readers.netcdf import NetCDF
 from sciml.datasets.readers.neuraloperator import NeuralOperator
 from sciml.datasets.readers.pdearena import PDEArena
 from sciml.datasets.readers.pdebench import PDEBench
+from sciml.datasets.readers.pdebench_export import to_pdebench
 from sciml.datasets.readers.reference_solution import ReferenceSolution
 from sciml.datasets.readers.text_table import TextTable
 from sciml.datasets.readers.well import TheWell
+from sciml.datasets.readers.well_export import to_well
 
 # One line for each format; everything else finds them here.
 READERS: tuple[Reader, ...] = (
@@ -32,6 +35,7 @@ READERS: tuple[Reader, ...] = (
     PDEArena(),
     CFDBench(),
     PointLists(),
+    DeepONetFile(),
     ReferenceSolution(),
     TextTable(),
     MeshFile(),
@@ -40,6 +44,7 @@ READERS: tuple[Reader, ...] = (
 __all__ = [
     "READERS",
     "CFDBench",
+    "DeepONetFile",
     "FNOFile",
     "Foreign",
     "MeshFile",
@@ -55,4 +60,6 @@ __all__ = [
     "TheWell",
     "convert",
     "open_any",
+    "to_pdebench",
+    "to_well",
 ]

@@ -231,6 +231,9 @@ def _list_npz(path: Path) -> Contents | None:
             if dtype.hasobject:
                 others[name] = "pickled objects, which could run any code and are never read"
                 continue
+            if dtype.kind not in "iufbc":
+                others[name] = f"type {dtype}"
+                continue
             declared = math.prod(shape) * dtype.itemsize
             if declared > MAX_RATIO * max(member.compress_size, 1) or declared > member.file_size:
                 raise DataError(
@@ -328,7 +331,11 @@ def _list_hdf5(path: Path, kind: Kind) -> Contents:
         while stack:
             prefix, group = stack.pop()
             for name in sorted(group):
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    continue  # passed over by the child process as well; it could lead in circles
                 item, full = group[name], f"{prefix}{name}"
+                if isinstance(item, h5py.Datatype):
+                    continue
                 if isinstance(item, h5py.Group):
                     if matlab:
                         others[full] = "a MATLAB struct or cell"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.readers.containers import contents
 from sciml.datasets.readers.foreign import Foreign, Reader
 from sciml.datasets.readers.hdf5_probe import outline
-from sciml.datasets.readers.torch_file import names_in_archive
+from sciml.datasets.readers.refusal import refusal
 from sciml.description import describe
 from sciml.errors import DataError, ShapeError
 from sciml.files import sha256
@@ -39,6 +38,7 @@ def convert(
     readers: Sequence[Reader] | None = None,
     fractions: tuple[float, float, float] = FRACTIONS,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Write somebody else's file as a sciml dataset.
 
@@ -57,12 +57,14 @@ def convert(
         becomes the validation split, in the same way.
     seed : int
         Of that split.
+    progress : callable, optional
+        Called with (done, 3) when the file is recognized, read and written.
 
     Returns
     -------
     Dataset
         Its attributes ``conversion_notes``, ``source_file``, ``source_sha256`` and ``source_format`` say what
-        was done to which file.
+        was done to which file, and so does the last line of its ``history``.
 
     Raises
     ------
@@ -76,12 +78,17 @@ def convert(
     source = Path(path)
     if _is_own(source):
         raise DataError(f"{source}: is a sciml dataset already; sciml.open_dataset opens it.")
+    told = progress or (lambda _done, _all: None)
     reader = recognize(source, readers)
     digest = digest_of(source)
+    told(1, 3)
     content = _content(reader, source)
+    told(2, 3)
     notes = list(content.notes)
     split = _split(content, fractions, seed, notes)
-    return write_dataset(
+    done = f"converted from {source.name}, {reader.format}: {'; '.join(notes)}"
+    before = str(content.attributes.get("history") or content.provenance.history)
+    made = write_dataset(
         output,
         grid=content.grid,
         fields=list(content.fields),
@@ -90,6 +97,7 @@ def convert(
         variables=content.variables,
         attributes={
             **content.attributes,
+            "history": f"{before}\n{done}" if before else done,
             "source_file": source.name,
             "source_sha256": digest,
             "source_format": reader.format,
@@ -97,6 +105,8 @@ def convert(
         },
         provenance=content.provenance,
     )
+    told(3, 3)
+    return made
 
 
 def open_any(
@@ -173,7 +183,7 @@ def _split(
     """That of the file, with validation samples; else by hashes."""
     shares = " : ".join(f"{share:g}" for share in fractions)
     by_hash = split_by_hash(content.samples, fractions, seed)  # also checks the fractions
-    if content.samples == 1:
+    if content.split is None and content.samples == 1:
         notes.append("one sample, for training")
         return np.zeros(1, dtype=np.int8)
     if content.split is None:
@@ -213,11 +223,7 @@ def recognize(path: Path, readers: Sequence[Reader] | None = None) -> Reader:
     if found:
         both = ", ".join(reader.format for reader in found)
         raise DataError(f"{path}: could be read as {both}. Pass readers=(...) with the one that is meant.")
-    tried = ", ".join(reader.format for reader in tested)
-    raise DataError(
-        f"{path}: not a sciml dataset, and no reader recognizes it: it is {_what(path)}. Tried: {tried}. "
-        "Read it with the program that wrote it, and sciml.write_dataset takes the arrays."
-    )
+    raise DataError(refusal(path, [reader.format for reader in tested]))
 
 
 def split_by_hash(count: int, fractions: tuple[float, float, float], seed: int) -> NDArray[np.int8]:
@@ -254,38 +260,3 @@ def _is_own(path: Path) -> bool:
     if beginning[:8] != SIGNATURE or beginning[8:] not in (b"\2", b"\3"):  # as `sciml.hdf5.check_beginning`
         return False
     return bool(outline(path)["own"])
-
-
-def _what(path: Path) -> str:
-    """A few words about the content of an unknown file, with the names in it.
-
-    Raises
-    ------
-    DataError
-        If it is a container of arrays that is damaged or unsafe.
-    """
-    if path.is_dir():
-        return "a folder of files that no format knows"
-    if (found := contents(path)) is not None:
-        return f"{_CONTAINERS[found.kind]} that holds {found.listing()}"
-    with path.open("rb") as file:
-        beginning = file.read(1024)
-    if beginning[:4] == b"PK\x03\x04":
-        return names_in_archive(path)
-    if beginning[:6] == b"\x93NUMPY":
-        return "a .npy file, one array without a name, so nothing says what is input and what output"
-    if beginning[:1] == b"\x80":
-        return "a Python pickle, which could run any code and is never read"
-    if beginning[:9] == b"MFEM mesh" or beginning[:4] == b"MFEM":
-        return "a mesh in MFEM's own format, which meshio does not read; MFEM can save it as VTK or Gmsh"
-    if beginning[:2] == b"\x1f\x8b":
-        return "a gzip archive; unpack it first"
-    return f"an unknown format that begins with {beginning[:16]!r}" if beginning else "an empty file"
-
-
-_CONTAINERS = {
-    "npz": "a NumPy archive",
-    "MATLAB 5": "a MATLAB 5 file",
-    "MATLAB 7.3": "a MATLAB 7.3 file",
-    "HDF5": "an HDF5 file without dimension scales",
-}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sciml.datasets.readers.axes import unit_axis
 from sciml.datasets.readers.containers import Contents, contents, load, marks
 from sciml.datasets.readers.foreign import Foreign
+from sciml.datasets.readers.hdf5_probe import outline
 from sciml.datasets.readers.pieces import AXES, lacking, storable, times_of
 from sciml.description import describable
 from sciml.errors import DataError
@@ -55,9 +56,12 @@ class FNOFile:
         return "an FNO file (coeff and sol, a and u, or input and output)"
 
     def detect(self, path: Path) -> bool:
-        """Whether a MATLAB or HDF5 file has the names of one of the pairs in its root, and no x with a u."""
+        """Whether a MATLAB file has names of one of the pairs, or HDF5 without dimension scales both."""
         found = marks(path, "MATLAB 5", "MATLAB 7.3", "HDF5")
-        return found is not None and _pair(found) is not None
+        pair = None if found is None else _pair(found)
+        if found is None or pair is None:
+            return False
+        return found.kind != "HDF5" or (set(pair) <= found.names() and not outline(path)["scaled"])
 
     def read(self, path: Path) -> Foreign:
         """The content.

@@ -97,7 +97,9 @@ def _numbered(found: Contents) -> dict[int, dict[tuple[str, int], str]]:
         if not places or (part == "input") != (len(places) == 2):
             continue
         listed.setdefault(places[0], {})[(part, places[1] if len(places) == 2 else 0)] = name
-    return listed if any(part in ("X", "Y") for each in listed.values() for part, _ in each) else {}
+    parts = {(number, part) for number, each in listed.items() for part, _ in each}
+    deeponet = {number for number, _ in parts} == {0, 1} and {part for _, part in parts} == {"X"}
+    return listed if not deeponet and any(part in ("X", "Y") for _, part in parts) else {}
 
 
 def _from_arrays(path: Path, found: Contents) -> list[_Sample]:

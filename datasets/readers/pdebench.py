@@ -107,7 +107,7 @@ def _layout(found: Contents) -> Callable[[Path, Contents], Foreign] | None:
 
 def _needed(path: Path, found: Contents, names: set[str]) -> None:
     if missing := names - found.names():
-        raise lacking(path, "a PDEBench file", missing, found.listing())
+        raise lacking(path, "a PDEBench file", sorted(missing)[:8], found.listing())
 
 
 def _space(path: Path, found: Contents, shape: tuple[int, ...]) -> list[tuple[str, NDArray[Any]]]:
@@ -248,8 +248,9 @@ def _groups(path: Path, found: Contents) -> Foreign:
     if first is not None and rank not in (1, 2, 3):
         raise DataError(f"{path}: {seeds[0]}/data has shape {shape}; expected (time, *space, component).")
     axes = AXES[: max(rank, 1)]
+    wanted = ("data", "grid/t", *(f"grid/{axis}" for axis in axes))
+    _needed(path, found, {f"{seed}/{name}" for seed in seeds for name in wanted})
     for seed in seeds:
-        _needed(path, found, {f"{seed}/data", f"{seed}/grid/t", *(f"{seed}/grid/{axis}" for axis in axes)})
         if found.arrays[f"{seed}/data"].shape != shape:
             raise DataError(
                 f"{path}: {seed}/data has shape {found.arrays[f'{seed}/data'].shape} and {seeds[0]}/data "

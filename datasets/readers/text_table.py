@@ -307,9 +307,9 @@ def _columns(
 
 
 def _settings(text: str) -> dict[str, float]:
-    """``t=0.1, Re=100`` as numbers."""
+    """``t=0.1, Re=100``, perhaps after the number of the solution, as numbers."""
     found = {}
-    for part in re.split(r"[,;]\s*", text):
+    for part in re.split(r"[,;]\s*", re.sub(r"^\d+:\s*", "", text)):
         key, equals, value = part.partition("=")
         number = re.match(r"[-+]?[0-9.]+(?:[eE][-+]?\d+)?", value.strip())
         if equals and number:

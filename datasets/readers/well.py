@@ -14,7 +14,7 @@ from sciml.datasets.readers.foreign import Foreign
 from sciml.datasets.readers.pieces import grid_of, lacking, numbers_in, plain_name, storable, times_of
 from sciml.description import describable
 from sciml.errors import DataError
-from sciml.schema import SPLITS, Field, Provenance
+from sciml.schema import ROLES, SPLITS, Field, Provenance
 
 GROUPS = ("t0_fields", "t1_fields", "t2_fields")
 _KINDS = {"PERIODIC": "periodic", "WALL": "wall", "OPEN": "open"}
@@ -157,7 +157,7 @@ def _read_file(path: Path) -> Foreign:
     notes: list[str] = []
     with opened(path) as file:
         axes, times = _axes(path, file, found, notes)
-        fields = []
+        fields: list[tuple[Field, NDArray[Any]]] = []
         for rank, group in enumerate(GROUPS):
             for name in _field_names(path, file, group):
                 fields.append(_field(path, file[group][name], f"{group}/{name}", rank, axes, notes))
@@ -254,9 +254,12 @@ def _field(
     plain = plain_name(name.split("/")[1])
     if plain is None:
         raise DataError(f"{path}: {name} has a name without letters.")
+    role = str(flags.get("sciml_role", "state" if time else "coefficient"))  # as `to_well` wrote it
     item = Field(
         plain,
-        "state" if time else "coefficient",
+        role if role in ROLES else "static",
+        units=str(flags.get("units", "1")),
+        long_name=str(flags.get("long_name", "")),
         components=dim**rank,
         time=time,
         sample=sample,

@@ -310,12 +310,12 @@ def convert(
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> int:
-    """Write a file of another program (netCDF, .pt of neuraloperator) as a dataset file.
+    """Write a file of another program as a dataset file: PDEBench, The Well, .mat, .npz, meshes and more.
 
     Parameters
     ----------
     file
-        The file to read; its format is recognized by its content.
+        The file or folder to read; its format is recognized by its content.
     output
         The dataset file to write. It notes what was assumed, changed and left out.
     seed
@@ -328,6 +328,62 @@ def convert(
     from sciml.cli.data import convert as work
 
     return work(file, output, options, seed=seed, force=force, json=json)
+
+
+@data.command(name="to-well", help_epilogue="Example:\n\n  sciml data to-well flow.h5 flow_well")
+def to_well(
+    file: Path,
+    output: Path,
+    /,
+    *,
+    options: DataOptions = DataOptions(),  # noqa: B008
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Write a dataset on a grid as The Well keeps one: data/train, data/valid, data/test and stats.yaml.
+
+    Parameters
+    ----------
+    file
+        A dataset file, or a file of another program.
+    output
+        The folder to write.
+    force
+        Replace it.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.data import to_well as work
+
+    return work(file, output, options, force=force, json=json)
+
+
+@data.command(name="to-pdebench", help_epilogue="Example:\n\n  sciml data to-pdebench darcy.h5 darcy.hdf5")
+def to_pdebench(
+    file: Path,
+    output: Path,
+    /,
+    *,
+    options: DataOptions = DataOptions(),  # noqa: B008
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Write a dataset on a grid as an HDF5 file in the layout of PDEBench that fits its fields.
+
+    Parameters
+    ----------
+    file
+        A dataset file, or a file of another program.
+    output
+        The file to write.
+    force
+        Replace it.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.data import to_pdebench as work
+
+    return work(file, output, options, force=force, json=json)
 
 
 @app.command(help_epilogue="Example:\n\n  sciml doctor")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from sciml.cli.options import DataOptions, SampleOptions
 from sciml.cli.output import emit_json, print_table, progress
 from sciml.cli.status import requeued_on_signals, say
 from sciml.dataset import Dataset
+from sciml.datasets.readers import to_pdebench as write_pdebench
+from sciml.datasets.readers import to_well as write_well
 from sciml.errors import ConfigError
 from sciml.grid import Grid
 
@@ -106,8 +109,7 @@ def info(file: Path, options: DataOptions, *, json: bool) -> int:
 
 def convert(file: Path, output: Path, options: DataOptions, *, seed: int, force: bool, json: bool) -> int:
     """Write a file of another format as a dataset file."""
-    if output.exists() and not force:
-        raise ConfigError(f"{output} exists; replace it with --force, or choose another name.")
+    check_output(output, force=force)
     data = convert_file(file, output, options, seed=seed)
     say(f"wrote {output}, digest {data.digest}")
     if json:
@@ -115,6 +117,55 @@ def convert(file: Path, output: Path, options: DataOptions, *, seed: int, force:
     else:
         _show(facts(data))
     return 0
+
+
+def to_well(file: Path, output: Path, options: DataOptions, *, force: bool, json: bool) -> int:
+    """Write a file as a folder of The Well."""
+    return _export(file, output, options, write_well, "The Well", force=force, json=json)
+
+
+def to_pdebench(file: Path, output: Path, options: DataOptions, *, force: bool, json: bool) -> int:
+    """Write a file in a layout of PDEBench."""
+    return _export(file, output, options, write_pdebench, "PDEBench", force=force, json=json)
+
+
+def _export(
+    file: Path,
+    output: Path,
+    options: DataOptions,
+    write: Callable[[Dataset, Path], tuple[str, ...]],
+    layout: str,
+    *,
+    force: bool,
+    json: bool,
+) -> int:
+    """Open a file of any format and write it in the layout of others."""
+    check_output(output, force=force)
+    if output.resolve() == file.resolve():
+        raise ConfigError(f"{output} is the file to read; choose another name.")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        data = open_file(file, options, cache=Path(folder), tell=False)
+        if force and output.exists():  # of an interrupted run; complete files appear by renaming
+            shutil.rmtree(output) if output.is_dir() else output.unlink()
+        notes = write(data, output)
+        digest, samples = data.digest, len(data)
+    for note in notes:
+        say(f"note: {note}")
+    say(f"wrote {output} in the layout of {layout}")
+    if json:
+        emit_json({"path": str(output), "source_digest": digest, "samples": samples, "notes": list(notes)})
+    return 0
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse to replace a file without being told.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists; replace it with --force, or choose another name.")
 
 
 def facts(data: Dataset) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sciml.cli.options import DataOptions
+from sciml.cli.output import progress
 from sciml.cli.status import say
 from sciml.dataset import Dataset
 from sciml.datasets.readers import READERS, Reader, convert, open_any
@@ -32,8 +33,16 @@ def open_file(path: Path, options: DataOptions, *, cache: Path = DATA_FOLDER, te
 
 
 def convert_file(path: Path, output: Path, options: DataOptions, *, seed: int) -> Dataset:
-    """Write a file of another format as a dataset file."""
-    return convert(path, output, readers=readers(options), fractions=options.split, seed=seed)
+    """Write a file of another format as a dataset file, with progress."""
+    with progress(f"converting {path.name}", 3) as bar:
+        return convert(
+            path,
+            output,
+            readers=readers(options),
+            fractions=options.split,
+            seed=seed,
+            progress=lambda done, _total: bar.update(done),
+        )
 
 
 def readers(options: DataOptions) -> tuple[Reader, ...]:

@@ -139,6 +139,7 @@ def pdebench_sorption(path: Path) -> Path:
         for i in range(10):
             file[f"{i:04d}/data"] = values(3, 8, 1, seed=i)
             file[f"{i:04d}/grid/t"], file[f"{i:04d}/grid/x"] = np.arange(3.0), cells(8)
+            file[f"{i:04d}"].attrs["config"] = "D: 5e-4\n"
     return path
 
 
@@ -353,6 +354,21 @@ def reference_mat(path: Path) -> Path:
     return path
 
 
+def deeponet(path: Path) -> Path:
+    arrays = {f"X_{s}0": values(n, 5, seed=n) for s, n in (("train", 6), ("test", 3))}
+    arrays |= {f"X_{s}1": values(7, 2, dtype="f8") for s in ("train", "test")}
+    return npz(path, **arrays, y_train=values(6, 7, seed=1), y_test=values(3, 7, seed=2))
+
+
+def deeponet_grid(path: Path) -> Path:
+    scipy.io.savemat(
+        path,
+        {"X0": values(6, 9), "X1": np.linspace(0, 1, 9)[:, None], "y": values(6, 9, seed=1)},
+        appendmat=False,
+    )
+    return path
+
+
 def comsol(path: Path) -> Path:
     points = values(9, 2, dtype="f8")
     columns = [np.sin((k + 1) * points[:, 0] + r) for r in (0, 1) for k in range(3)]
@@ -460,6 +476,7 @@ EXAMPLES: dict[str, tuple[Write, ...]] = {
     "PDEArena": (pdearena,),
     "CFDBench": (cfdbench,),
     "PointLists": (gnot_torch, gnot_npz, gnot_hdf5, car),
+    "DeepONetFile": (deeponet, deeponet_grid),
     "ReferenceSolution": (reference_npz, reference_mat),
     "TextTable": (comsol,),
     "MeshFile": (mesh_vtk, mesh_vtu, mesh_gmsh, mesh_medit, mesh_su2),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+import xarray
 
-from sciml.datasets.readers import CFDBench, FNOFile, PointLists, ReferenceSolution, convert, open_any
+from sciml.datasets.readers import CFDBench, FNOFile, NetCDF, PointLists, ReferenceSolution, convert, open_any
 from sciml.datasets.readers.axes import axis_of
 from sciml.datasets.readers.containers import contents, load
 from sciml.errors import ConfigError, DataError
@@ -40,6 +41,19 @@ def test_maps_and_trajectories_of_the_fno(foreign: Any, tmp_path: Path) -> None:
     assert data.attributes["task"] == {"kind": "rollout", "inputs": ["u"], "outputs": ["u"]}
     data = convert(foreign("fno_viscous"), tmp_path / "c.h5")
     assert data.load("u").shape == (6, 5, 16) and "left out: gamma" in data.attributes["conversion_notes"]
+
+
+def test_the_same_names_in_hdf5_but_not_in_netcdf(foreign: Any, tmp_path: Path) -> None:
+    arrays = {"coeff": foreign.values(4, 5, 5), "sol": foreign.values(4, 5, 5, seed=1)}
+    path = foreign.hdf5(tmp_path / "a", arrays)
+    np.testing.assert_array_equal(convert(path, tmp_path / "a.h5").load("u"), arrays["sol"].swapaxes(1, 2))
+    assert not FNOFile().detect(foreign.hdf5(tmp_path / "b", {"a": arrays["sol"]}))
+    fields = {name: (("sample", "x"), foreign.values(6, 8)) for name in ("a", "u")}
+    labelled = xarray.Dataset(fields, coords={"x": np.linspace(0, 1, 8)})
+    labelled.to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
+    assert not FNOFile().detect(tmp_path / "c.nc")
+    data = convert(tmp_path / "c.nc", tmp_path / "c.h5", readers=(NetCDF(("a",), ("u",)), FNOFile()))
+    assert data.attributes["source_format"] == NetCDF().format
 
 
 def test_matlab_5_and_7_3_give_the_same_arrays(foreign: Any, tmp_path: Path) -> None:
@@ -171,9 +185,30 @@ def test_objects_and_bombs_in_archives_are_refused(foreign: Any, tmp_path: Path)
     scipy.io.savemat(tmp_path / "cell.mat", {"x": ragged, "u": foreign.values(3)})
     with pytest.raises(DataError, match=r"x \(a MATLAB cell\)"):
         open_any(tmp_path / "cell.mat", cache=tmp_path)
+    note = foreign.npz(tmp_path / "note", x=np.arange(4.0), u=foreign.values(4), about=np.array("text"))
+    assert contents(note).others == {"about": "type <U4"}  # type: ignore[union-attr]
+    assert len(open_any(note, cache=tmp_path)) == 1
     np.save(tmp_path / "one.npy", foreign.values(3))
     with pytest.raises(DataError, match="one array without a name"):
         open_any(tmp_path / "one.npy", cache=tmp_path)
+
+
+def test_deeponets(foreign: Any, tmp_path: Path) -> None:
+    path = foreign("deeponet")
+    data, raw = convert(path, tmp_path / "a.h5"), np.load(path)
+    assert data.kind == "points" and len(data.test) == 3 and data.fields["v"].on == "own"
+    np.testing.assert_array_equal(data.test.load("u"), raw["y_test"])
+    np.testing.assert_array_equal(np.stack(data.test.arrays("v")), raw["X_test0"])
+    np.testing.assert_array_equal(data.mesh(0).coordinates, raw["X_train1"])
+    path = foreign("deeponet_grid")
+    data, raw = convert(path, tmp_path / "b.h5"), scipy.io.loadmat(path)
+    assert data.grid.axes == (Axis("x", 0.0, 1.0, 9, "node"),)
+    np.testing.assert_array_equal(data.load("v"), raw["X0"])
+    arrays = {"X0": foreign.values(4, 3), "X1": foreign.values(5, 1)}
+    with pytest.raises(DataError, match="lacks 'y'"):
+        open_any(foreign.npz(tmp_path / "c", **arrays), cache=tmp_path)
+    with pytest.raises(DataError, match=r"expected \(sample, sensor\), \(point, dim\)"):
+        open_any(foreign.npz(tmp_path / "c", **arrays, y=foreign.values(4, 6)), cache=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["gnot_torch", "gnot_npz", "gnot_hdf5"])

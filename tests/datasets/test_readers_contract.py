@@ -38,5 +38,6 @@ def test_conversions_are_whole_open_and_equal_byte_by_byte(example: Example, tmp
     data.scan()
     assert made[0].path.read_bytes() == made[1].path.read_bytes()
     assert data.attributes["source_format"] == reader.format
+    assert data.attributes["history"].endswith(data.attributes["conversion_notes"])
     assert data.attributes["source_file"] == "strange.nc" and data.attributes["conversion_notes"]
     assert len(data.train) + len(data.valid) + len(data.test) == len(data) == reader.read(path).samples

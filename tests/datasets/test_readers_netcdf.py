@@ -128,7 +128,7 @@ def test_hdf5_that_reaches_elsewhere_or_lies_about_its_size(tmp_path: Path) -> N
     (tmp_path / "half.nc").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refused("half.nc", "half.nc")
     (tmp_path / "cdf5.nc").write_bytes(b"CDF\x05" + bytes(60))
-    refused("cdf5.nc", "no reader recognizes it")
+    refused("cdf5.nc", "a netCDF-3 file with 64-bit data")
 
 
 def test_truncated_netcdf3_is_refused(tmp_path: Path) -> None:

@@ -118,6 +118,16 @@ def test_near_misses_of_pdebench_name_what_is_missing(foreign: Any) -> None:
     refused(edited(path, **{"0002__data": np.zeros((3, 8, 7, 2))}), "0002/data has shape")
 
 
+def test_soft_links_and_types_by_name_are_passed_over(foreign: Any, tmp_path: Path) -> None:
+    path = foreign("pdebench_groups")
+    plain = convert(path, tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        file["0003/circle"] = h5py.SoftLink("/0003")
+        file["kind"] = np.dtype("f4")
+    other = convert(path, tmp_path / "b.h5")
+    np.testing.assert_array_equal(plain.load("u"), other.load("u"))
+
+
 def test_message_passing(foreign: Any, tmp_path: Path) -> None:
     path = foreign("mppde")
     data = convert(path, tmp_path / "a.h5")

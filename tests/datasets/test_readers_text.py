@@ -84,6 +84,14 @@ def test_near_misses(text: str, words: str, tmp_path: Path) -> None:
         TextTable().read(tmp_path / "a.txt")
 
 
+def test_settings_may_follow_the_number_of_the_solution(tmp_path: Path) -> None:
+    head = "% Model: a\n% Dimension: 1\n% x  T (K) @ 1: t=0  T (K) @ 2: t=0.5\n"
+    (tmp_path / "a.txt").write_text(head + "0 1 2\n1 3 4\n")
+    data = convert(tmp_path / "a.txt", tmp_path / "a.h5")
+    assert data.times is not None and data.times.tolist() == [0.0, 0.5]
+    assert data.load("T")[0].tolist() == [[1.0, 3.0], [2.0, 4.0]] and data.fields["T"].units == "K"
+
+
 def test_other_text_is_no_table(tmp_path: Path) -> None:
     for text in ("", "hello\n", "{}\n", "a b c\nd e f\n", "5\n6\n", "x y\n1 2 3\n"):
         (tmp_path / "a.txt").write_text(text)

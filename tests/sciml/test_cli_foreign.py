@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 import xarray
 
 from sciml.dataset import open_dataset
+from sciml.streams import Streams
+from sciml.supervised import Supervised
 from sciml.surrogate import Surrogate
 
 SMALL = ["--set", "width=4", "--set", "modes=2", "--set", "depth=1", "--batch-size", "4", "--steps", "2"]
@@ -105,6 +108,87 @@ def test_convert_and_info(run: Run, tmp_path: Path) -> None:
     assert not Path("runs").exists()  # showing keeps nothing
     status, out, _ = run("data", "info", "plate.h5")
     assert status == 0 and "8 nodes on [0, 2]" in out
+
+
+def pdebench_file(path: Path) -> Path:
+    """Ten trajectories of one wave; the first of them is for PDEBench's test."""
+    x, t = (np.arange(16) + 0.5) / 16, np.arange(6) / 10
+    waves = np.sin(2 * np.pi * (x - t[:, None] + np.arange(10)[:, None, None] / 10))
+    with h5py.File(path, "w") as file:
+        file["tensor"] = waves.astype("f4")
+        file["x-coordinate"], file["t-coordinate"] = x, np.arange(7) / 10
+        file.attrs["beta"] = 1.0
+    return path
+
+
+def test_to_pdebench_and_to_well_and_back(run: Run, tmp_path: Path) -> None:
+    source = pdebench_file(tmp_path / "wave.hdf5")
+    status, out, err = run("data", "to-well", source, "well", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert (found["samples"], found["notes"]) == (10, []) and Path("well/data/test/wave.hdf5")
+    assert run("data", "convert", "well", "well.h5")[0] == 0
+    status, out, err = run("data", "to-pdebench", "well.h5", "again.hdf5", "--json")
+    assert status == 0 and json.loads(out)["notes"] == [], err
+    assert run("data", "convert", "again.hdf5", "again.h5")[0] == 0
+    with h5py.File(source) as file:
+        raw = file["tensor"][:]
+    again = open_dataset("again.h5")
+    assert again.attributes["beta"] == 1.0 and len(again.test) == 1
+    np.testing.assert_array_equal(again.load("u")[0], raw[0])
+    np.testing.assert_array_equal(np.sort(again.load("u"), axis=0), np.sort(raw, axis=0))
+    status, _, err = run("data", "to-well", source, "well")
+    assert status == 2 and "--force" in err
+    assert run("data", "to-well", source, "well", "--force")[0] == 0
+    status, _, err = run("data", "to-pdebench", netcdf_file(tmp_path / "a.nc"), "b.hdf5")
+    assert status == 3 and "nothing says which variables" in err
+
+
+def test_options_of_single_formats(run: Run, tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 9)
+    np.savez("square.npz", t=x, x=x, u=np.random.default_rng(0).random((9, 9)))
+    status, _, err = run("data", "info", "square.npz")
+    assert status == 3 and "--axes t --axes x" in err
+    status, out, _ = run("data", "info", "square.npz", "--axes", "t", "--axes", "x", "--json")
+    assert status == 0 and json.loads(out)["fields"]["u"]["time"]
+    with h5py.File("mp.h5", "w") as file:
+        for n in (8, 16):
+            file[f"train/pde_5-{n}"] = np.random.default_rng(n).random((6, 5, n))
+            file[f"train/pde_5-{n}"].attrs.update(dt=0.1, dx=16 / n, x=np.arange(n) * 16 / n)
+    status, _, err = run("data", "info", "mp.h5")
+    assert status == 3 and "--array" in err
+    status, out, _ = run("data", "info", "mp.h5", "--array", "pde_5-16", "--json")
+    assert status == 0 and json.loads(out)["grid"]["axes"][0]["size"] == 16
+
+
+def test_info_on_every_real_file_is_an_answer_or_one_sentence(run: Run, test_data: Path) -> None:
+    statuses = []
+    for path in sorted(test_data.glob("*/*")):
+        status, out, err = run("data", "info", path, "--json")
+        statuses.append(status)
+        if status == 0:
+            assert json.loads(out)["fields"] and not err, path
+        else:
+            assert status == 3 and not out and err.count("\n") == 1 and str(path) in err, path
+    assert statuses.count(3) <= 10
+
+
+def test_supervised_files_of_others_train(run: Run, test_data: Path) -> None:
+    for name in ("darcy_train_16.pt", "burgers_train_16.pt"):
+        status, out, err = run("train", test_data / "neuraloperator" / name, *SMALL, "--json")
+        assert status == 0, err
+        assert json.loads(out)["test"]["relative_l2"] > 0
+    status, _, err = run("data", "convert", test_data / "neuraloperator" / "mini_car.pt", "car.h5")
+    assert status == 0, err
+    task = Supervised(open_dataset("car.h5"), ["vertex_normals"], ["press"])
+    batch = task.draw(0, torch.nn.Identity(), Streams(0))
+    assert batch is not None
+    status, _, err = run(
+        "data", "convert", test_data / "deepxde" / "reaction.npz", "r.h5", "--axes", "t", "--axes", "x"
+    )
+    assert status == 0, err
+    raw = np.load(test_data / "deepxde" / "reaction.npz")
+    np.testing.assert_array_equal(open_dataset("r.h5").load("Ca")[0], raw["Ca"])
 
 
 def test_symmetry_wraps_the_operator(run: Run, tmp_path: Path) -> None:
