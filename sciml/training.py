@@ -160,12 +160,20 @@ class Training:
                     losses[name] = losses.get(name, 0.0) + share / (1 if name == TOTAL else count)
             processes.add_up_gradients(self._parameters)
             if self.trainer.clip is not None:
-                torch.nn.utils.clip_grad_norm_(self._parameters, self.trainer.clip)
+                self._clip_gradients(self.trainer.clip)
             first = first or {name: value for name, value in losses.items() if name != TOTAL}
             return losses[TOTAL]
 
         loss = float(self._optimizer.step(closure))
         return loss, first if len(first) > 1 else {}
+
+    def _clip_gradients(self, limit: float) -> None:
+        # An optimizer that keeps gradients elsewhere than in `.grad` knows their norm.
+        clip = getattr(self._optimizer, "clip_gradient_norm", None)
+        if clip is None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, limit)
+        else:
+            clip(limit)
 
     def _validate(self) -> dict[str, float]:
         assert self.validation is not None

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("jax", "jax.numpy", "jax.experimental.jet", "numpy")
+FOLX = "folx"
 
 
 class Program:
     """One contestant with its compiled pass."""
 
     def __init__(self, contestant: str, operator: str, arrays: str) -> None:
-        self.jax, self.np, jets, numpy = (import_module(name) for name in LIBRARIES)
+        self.jax, self.np, jets, self.numpy = (import_module(name) for name in LIBRARIES)
         self.jet, self.operator = jets.jet, operator
-        with numpy.load(arrays) as stored:
+        with self.numpy.load(arrays) as stored:
             self.x, self.directions = self.np.asarray(stored["x"]), self.np.asarray(stored["directions"])
             layers = (len(stored.files) - 2) // 2
             self.parameters = [
@@ -61,7 +62,7 @@ class Program:
 
     def by_folx(self, f: Any, x: Any) -> Any:
         """The forward Laplacian of folx, over the directions; that of itself for the biharmonic operator."""
-        forward = import_module("folx").forward_laplacian
+        forward = import_module(FOLX).forward_laplacian
 
         def laplacian(function: Any) -> Any:
             return lambda p: forward(function)(p).laplacian
@@ -82,7 +83,7 @@ class Program:
 
     def write(self, place: str) -> float:
         """The operator and all gradients but the last, as arrays of a file."""
-        numpy = import_module("numpy")
+        numpy = self.numpy
         (_, values), gradients = self.compiled(self.parameters, self.x)
         flat = [numpy.asarray(g) for pair in gradients for g in pair][:-1]
         numpy.savez(place, values=numpy.asarray(values), **{f"g{n}": g for n, g in enumerate(flat)})

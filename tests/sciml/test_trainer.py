@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from sciml.checkpoints import Checkpoints, flatten, unflatten
 from sciml.description import build, describe
 from sciml.errors import CheckpointError, ConfigError, DivergedError, RunLockedError
+from sciml.kernels import FactoredAdam, WideLinear
 from sciml.objective import Batch, Objective, Term
 from sciml.run import RunFolder
 from sciml.signals import Interrupted
@@ -92,6 +93,30 @@ def test_clipping_bounds_the_step() -> None:
     Trainer(1, optimizer=partial(SGD, lr=1.0), clip=1e-3).fit(model, Sine(scale=100.0))
     # clip_grad_norm_ divides by norm + 1e-6; the gradient is of size 1e3 here.
     assert (weights(model) - before).norm().item() == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_an_optimizer_clips_the_gradients_that_it_keeps_as_factors() -> None:
+    def trained(optimizer: Any) -> Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(WideLinear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+        return weights(Trainer(5, optimizer=optimizer, clip=1e-2).fit(model, Cube()).model)
+
+    # Adam shrinks with the gradients only through its eps, so that one is large here. The same sums in
+    # another order, and clip_grad_norm_ divides by norm + 1e-6: relative to a norm of 1, six digits.
+    settings = {"lr": 1e-2, "eps": 1e-2}
+    torch.testing.assert_close(
+        trained(partial(FactoredAdam, **settings)), trained(partial(Adam, **settings)), rtol=0, atol=1e-6
+    )
+
+
+class Cube(Objective):
+    """u(x) = x^3 on three coordinates."""
+
+    def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        return Batch({"x": torch.rand(8, 3, generator=streams.of("points").generator(step)).double()})
+
+    def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
+        return {"fit": Term(model(batch["x"]) - batch["x"] ** 3, square=True)}
 
 
 def test_moving_average_is_returned_and_validated() -> None:
