@@ -1,4 +1,4 @@
-"""The spectral convolution, with or without what surrounds it in a Fourier layer, as one differentiable step."""
+"""The spectral convolution, with or without the rest of a Fourier layer, as one differentiable step."""
 
 from __future__ import annotations
 
@@ -79,10 +79,11 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor | None, of_modes: Tensor | None) -> tuple[Any, ...]:
+        kept, settings = ctx.saved_tensors, ctx.settings
         if outer is None or of_modes is not None or not writable(outer):
-            found = _gradients(*ctx.saved_tensors, outer, of_modes, *ctx.settings)
+            found = _gradients(outer, of_modes, *kept, *settings)
         else:
-            found = _gradients_in_place(*ctx.saved_tensors, outer, *ctx.settings)
+            found = _gradients_in_place(outer, *kept, *settings)
         return *found, None, None, None
 
     @staticmethod
@@ -125,11 +126,11 @@ class _Convolution(torch.autograd.Function):
 
 
 def _gradients_in_place(
+    outer: Tensor,
     x: Tensor | None,
     weight: Tensor,
     skip: Tensor | None,
     modes: Tensor,
-    outer: Tensor,
     analysis: Transform,
     synthesis: Transform,
     activation: bool,
@@ -151,12 +152,12 @@ def _gradients_in_place(
 
 
 def _gradients(
+    outer: Tensor | None,
+    of_modes: Tensor | None,
     x: Tensor | None,
     weight: Tensor,
     skip: Tensor | None,
     modes: Tensor,
-    outer: Tensor | None,
-    of_modes: Tensor | None,
     analysis: Transform,
     synthesis: Transform,
     activation: bool,

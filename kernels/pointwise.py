@@ -122,4 +122,8 @@ def _pieces(x: Tensor, hidden: int, places: int) -> Iterator[Piece]:
         for start in range(0, x.shape[2], most):
             points = min(most, x.shape[2] - start)
             piece[:-1, :points] = x[sample, :, start : start + points]
-            yield piece[:, :points], (sample, slice(None), slice(start, start + points)), values[..., :points]
+            yield (
+                piece[:, :points],
+                (sample, slice(None), slice(start, start + points)),
+                values[..., :points].unbind(),
+            )

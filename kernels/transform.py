@@ -182,7 +182,7 @@ def rows_from_modes(modes: Tensor, transform: Transform) -> Tensor:
 
 
 def _cosine_minus_i_sine(products: Tensor) -> Tensor:
-    """(2, K, rest, 2, points) sums with cosines and with sines, each a complex pair -> (K, rest, 2, points)."""
+    """(2, K, rest, 2, points) sums with cosines and with sines, complex pairs -> (K, rest, 2, points)."""
     (c_real, c_imaginary), (s_real, s_imaginary) = (part.unbind(2) for part in products.unbind())
     if not writable(products):
         return torch.stack((c_real + s_imaginary, c_imaginary - s_real), dim=2)

@@ -20,9 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import os
     import sys
 
-    # How long OpenMP's threads spin before they sleep, read once when torch starts them. A step of a small FNO
-    # on two cores, idle and beside two busy processes: 145 and 910 ms at GNU's own long spin, 160 and 670 ms
-    # at this one, 195 and 530 ms with none.
+    # How long OpenMP's threads spin before they sleep, read once when torch starts them. A step of an FNO on
+    # two cores, idle and beside two busy processes: 145 and 910 ms at GNU's own long spin, 160 and 670 ms at
+    # this one, 195 and 530 ms with none.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
