@@ -35,7 +35,7 @@ def moments(blocks: Blocks, name: str, *, time_axis: int | None = None) -> Stati
     Raises
     ------
     DataError
-        If there are no values.
+        If there are no values, or their squares exceed float64.
 
     Examples
     --------
@@ -61,6 +61,7 @@ def _columns(block: NDArray[Any]) -> Float:
     return np.ascontiguousarray(block.reshape(-1, block.shape[-1]).T, dtype=np.float64)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # refused below, in a sentence
 def _two_pass(blocks: Blocks, name: str) -> tuple[Float, Float, Float, Float]:
     count = 0
     total: Any = 0.0
@@ -81,6 +82,11 @@ def _two_pass(blocks: Blocks, name: str) -> tuple[Float, Float, Float, Float]:
         deviation = _columns(block) - mean[:, None]
         first = first + deviation.sum(axis=1)
         second = second + np.square(deviation).sum(axis=1)
+    if not np.isfinite(second).all():
+        raise DataError(
+            f"statistics of {name!r}: values from {least.min():g} to {largest.max():g} have no variance in "
+            "float64. Use units in which they are moderate, or leave out what is no data."
+        )
     # Rounding must not give a constant a negative variance.
     variance = np.maximum(second - first**2 / count, 0.0) / count
     return mean, np.sqrt(variance), least, largest
