@@ -118,7 +118,8 @@ def check(path: str | Path, *, progress: Progress | None = None) -> Conformance:
     Examples
     --------
     >>> import tempfile
-    >>> from sciml.dataset import Field, Grid, write_dataset
+    >>> from sciml.dataset import Field, write_dataset
+    >>> from sciml.grid import Grid
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fields = [(Field("u", "output"), np.zeros((2, 4)))]
     ...     data = write_dataset(folder + "/u.h5", grid=Grid.box((4,)), fields=fields, split=[0, 2])

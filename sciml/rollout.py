@@ -83,7 +83,8 @@ class Rollout(Objective):
     Examples
     --------
     >>> import tempfile
-    >>> from sciml.dataset import Field, Grid, write_dataset
+    >>> from sciml.dataset import Field, write_dataset
+    >>> from sciml.grid import Grid
     >>> u = torch.rand(3, 8, 16).numpy()  # (sample, time, x)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fields = [(Field("u", "state", time=True), u)]
