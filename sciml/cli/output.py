@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sciml.cli.status import silent
@@ -47,7 +48,9 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]],
     for i, row in enumerate(rows):
         table.add_row(*(Text(cell) for cell in row), style="bold" if i == bold else None)
     # A pipe has no width; 80 columns would fold the lines that somebody wants to search.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(table)
+    terminal, text = sys.stdout.isatty(), StringIO()
+    Console(file=text, force_terminal=terminal, width=None if terminal else 140).print(table)
+    print(text.getvalue(), end="")  # rich itself would end the process where nobody reads on
 
 
 class Bar(Protocol):

@@ -384,7 +384,8 @@ def test_other_data_are_refused(run: Run) -> None:
     assert status == 3 and "Give fields the roles" in err
 
 
-def test_a_reader_that_leaves_early_is_no_error(data_file: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # the pipe breaks at the end, or at the first line
+def test_a_reader_that_leaves_early_is_no_error(data_file: Path, unbuffered: str) -> None:
     """`sciml data info FILE | head -1`, in a process of its own: Python flushes stdout again at its end."""
     command = [
         sys.executable,
@@ -398,6 +399,7 @@ def test_a_reader_that_leaves_early_is_no_error(data_file: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     assert child.stdout is not None and child.stderr is not None
     child.stdout.close()
