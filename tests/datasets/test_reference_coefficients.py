@@ -69,8 +69,8 @@ def test_kuramoto_sivashinsky_of_pysindy(test_data: Path, tmp_path: Path) -> Non
     inner = u[2:-2]
     advection = inner * in_space(inner, dx, 1)
     found = fitted(in_time(u, t), advection, in_space(inner, dx, 2), in_space(inner, dx, 4))
-    # u_t = -u u_x - u_xx - u_xxxx. Stated: 0.992 each with a difference quotient of second order in time, since
-    # the step is coarse; with one of fourth order the error of 8e-3 becomes about 2e-4.
+    # u_t = -u u_x - u_xx - u_xxxx. Stated: 0.992 each, with a difference quotient of second order in time,
+    # since the step is coarse; with one of fourth order the error of 8e-3 becomes about 2e-4.
     np.testing.assert_allclose(found, -1.0, atol=5e-4)
 
 
