@@ -61,5 +61,5 @@ def test_parts_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SCIML_JAX_PYTHON", raising=False)
     table = PARTS[name](EFFORT)
     assert "sciml, 16 directions" in markdown(table)
-    (case,) = as_json(table)["cases"]
-    assert len(case["results"]) >= 3
+    # In turns they are one case; each alone on the machine they are one case each.
+    assert sum(len(case["results"]) for case in as_json(table)["cases"]) >= 3
