@@ -12,7 +12,7 @@ from torch import Tensor
 
 # oneDNN's matrix product, which torch carries for its compiler. On processors that are not Intel's it uses
 # wider registers than MKL, whose products `torch.mm` takes: twice as fast where one side is small. On Intel's
-# MKL is the faster one by a fifth to a half.
+# MKL is as fast or faster.
 _ONEDNN = (
     getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 )

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.errors import DataError, nearest
 from sciml.grid import Axis, Grid, Location
-from sciml.schema import BOOKKEEPING, DTYPES, JSON_ATTRIBUTES, NOT_CONTENT, Field, Provenance, canonical
+from sciml.schema import BOOKKEEPING, JSON_ATTRIBUTES, NOT_CONTENT, Field, Provenance, storable
 
 if TYPE_CHECKING:
     import xarray
@@ -261,16 +261,4 @@ def _field(
     )
     if variable.attrs.get("flag_meanings") == "false true":
         values = values.astype(bool)
-    return item, _storable(who, item.name, np.ascontiguousarray(values), notes)
-
-
-def _storable(who: str, name: str, values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
-    """The values in a type that a sciml dataset stores."""
-    if values.dtype.kind not in "iufb":
-        raise DataError(f"{who}: {name} has type {values.dtype}; fields are real numbers.")
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if values.dtype.kind == "b" or canonical(values.dtype).str[1:] in DTYPES:
-        return native
-    wide = np.float32 if values.dtype == np.float16 else np.float64
-    notes.append(f"{name} was {values.dtype.name} and is {np.dtype(wide).name}")
-    return native.astype(wide)
+    return item, storable(who, item.name, np.ascontiguousarray(values), notes)

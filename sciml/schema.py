@@ -353,6 +353,24 @@ class Variable:
     attributes: Mapping[str, Any]
 
 
+def storable(source: object, name: str, values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """The values in a type that a dataset stores: complex numbers have no imaginary part here.
+
+    Raises
+    ------
+    DataError
+        If they are no numbers.
+    """
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"{source}: {name} has type {values.dtype}; fields are real numbers.")
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.dtype.kind == "b" or canonical(values.dtype).str[1:] in DTYPES:
+        return native
+    wide = np.float32 if values.dtype == np.float16 else np.float64
+    notes.append(f"{name} was {values.dtype.name} and is {np.dtype(wide).name}")
+    return native.astype(wide)
+
+
 def content_digest(attributes: Mapping[str, Any], variables: Sequence[Variable]) -> str:
     """SHA-256 over the attributes and, through each variable's own ``sha256``, over all values.
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sciml.datasets.readers.axes import unit_axis
 from sciml.datasets.readers.containers import npy_header, room
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import numbers_in, storable
+from sciml.datasets.readers.pieces import numbers_in
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.grid import Grid
-from sciml.schema import Field, Provenance
+from sciml.schema import Field, Provenance, storable
 
 _NAMES = ("u", "v")
 _FACTS_BYTES = 2**20

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sciml.datasets.readers.axes import grid_points, is_uniform
 from sciml.datasets.readers.containers import Contents, contents, load, marks
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import AXES, grid_of, lacking, storable
+from sciml.datasets.readers.pieces import AXES, grid_of, lacking
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.mesh import Points, PointSet
-from sciml.schema import SPLITS, Field, Provenance
+from sciml.schema import SPLITS, Field, Provenance, storable
 
 _NAME = re.compile(r"X_?(?P<a>train|valid|test)?_?(?P<part>[01])|[yY]_?(?P<b>train|valid|test)?")
 

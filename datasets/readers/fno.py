@@ -13,11 +13,11 @@ from sciml.datasets.readers.axes import unit_axis
 from sciml.datasets.readers.containers import Contents, contents, load, marks
 from sciml.datasets.readers.foreign import Foreign
 from sciml.datasets.readers.hdf5_probe import outline
-from sciml.datasets.readers.pieces import AXES, lacking, storable, times_of
+from sciml.datasets.readers.pieces import AXES, lacking, times_of
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.grid import Grid
-from sciml.schema import Field, Provenance
+from sciml.schema import Field, Provenance, storable
 
 _PAIRS = (("coeff", "sol"), ("a", "u"), ("input", "output"))
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from sciml.datasets.readers.containers import Contents, contents, load, marks
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import lacking, plain_name, storable
+from sciml.datasets.readers.pieces import lacking, plain_name
 from sciml.datasets.readers.torch_file import as_array, load_saved, structure
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.mesh import Points, PointSet
-from sciml.schema import RESERVED, Field, Provenance
+from sciml.schema import RESERVED, Field, Provenance, storable
 
 _PART = re.compile(
     r"(?:(?P<a>\d+)[/._])?(?P<part>X|Y|theta|inputs?|f)(?:_?(?P<b>\d+))?(?:[/._](?P<c>\d+))?", re.ASCII

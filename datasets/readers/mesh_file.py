@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from sciml.cells import cell
 from sciml.datasets.readers.containers import marks
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import plain_name, real, storable
+from sciml.datasets.readers.pieces import plain_name, real
 from sciml.description import describable
 from sciml.errors import DataError, ShapeError
 from sciml.mesh import Mesh, Points
 from sciml.meshes import mesh_from
 from sciml.sandbox import examine
-from sciml.schema import RESERVED, Field, Provenance
+from sciml.schema import RESERVED, Field, Provenance, storable
 
 if TYPE_CHECKING:
     import meshio

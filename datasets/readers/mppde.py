@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sciml.datasets.readers.containers import attributes_of, contents, load, marks, opened, room
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import grid_of, lacking, numbers_in, storable, times_of
+from sciml.datasets.readers.pieces import grid_of, lacking, numbers_in, times_of
 from sciml.description import describable
 from sciml.errors import DataError, nearest
-from sciml.schema import SPLITS, Field, Provenance
+from sciml.schema import SPLITS, Field, Provenance, storable
 
 _ARRAY = re.compile(r"(?P<split>train|valid|test)/(?P<array>pde_\d+-\d+)")
 _COEFFICIENTS = ("alpha", "beta", "gamma")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sciml.datasets.readers.axes import unit_axis
 from sciml.datasets.readers.containers import Contents, contents, load, marks, room
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import grid_of, lacking, storable, times_of
+from sciml.datasets.readers.pieces import grid_of, lacking, times_of
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.grid import Grid
-from sciml.schema import SPLITS, Field, Provenance
+from sciml.schema import SPLITS, Field, Provenance, storable
 
 _FIELDS = ("u", "vx", "vy")
 

@@ -24,13 +24,12 @@ from sciml.datasets.readers.pieces import (
     lacking,
     last_tenth,
     numbers_in,
-    storable,
     times_of,
 )
 from sciml.description import describable
 from sciml.errors import DataError
 from sciml.grid import Grid
-from sciml.schema import Field, Provenance
+from sciml.schema import Field, Provenance, storable
 
 FLOW = ("density", "pressure", "Vx", "Vy", "Vz")  # in the order of PDEBench's channels
 SMOKE = ("velocity", "particles", "force")

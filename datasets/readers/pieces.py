@@ -1,4 +1,4 @@
-"""What several readers have to decide: times, numbers, splits by position, types that are stored."""
+"""What several readers have to decide: times, numbers, splits by position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sciml.datasets.readers.axes import axis_of
 from sciml.errors import DataError
 from sciml.grid import Axis, Grid
-from sciml.schema import DTYPES, Provenance, canonical
+from sciml.schema import Provenance
 
 AXES = ("x", "y", "z")
 
@@ -107,24 +107,6 @@ def first_tenth(count: int) -> NDArray[np.int8]:
 def last_tenth(count: int) -> NDArray[np.int8]:
     """In PDEBench's files of one group a sample the last int(0.1 n) are for the test."""
     return first_tenth(count)[::-1].copy()
-
-
-def storable(path: Path, name: str, values: NDArray[Any], notes: list[str]) -> NDArray[Any]:
-    """The values in a type that a dataset stores: complex numbers have no imaginary part here.
-
-    Raises
-    ------
-    DataError
-        If they are no numbers.
-    """
-    if values.dtype.kind not in "iufb":
-        raise DataError(f"{path}: {name} has type {values.dtype}; fields are real numbers.")
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if values.dtype.kind == "b" or canonical(values.dtype).str[1:] in DTYPES:
-        return native
-    wide = np.float32 if values.dtype == np.float16 else np.float64
-    notes.append(f"{name} was {values.dtype.name} and is {np.dtype(wide).name}")
-    return native.astype(wide)
 
 
 def real(name: str, values: NDArray[Any], notes: list[str]) -> tuple[NDArray[Any], bool]:

@@ -15,13 +15,13 @@ from sciml.datasets.readers.axes import is_uniform
 from sciml.datasets.readers.containers import Contents, Kind, contents, load, marks
 from sciml.datasets.readers.fno import FNOFile
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import grid_of, numbers_in, plain_name, real, storable, times_of
+from sciml.datasets.readers.pieces import grid_of, numbers_in, plain_name, real, times_of
 from sciml.datasets.readers.scattered import Column, placed, product
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
 from sciml.mesh import Points
-from sciml.schema import RESERVED, Field, Provenance
+from sciml.schema import RESERVED, Field, Provenance, storable
 
 _KINDS: tuple[Kind, ...] = ("npz", "MATLAB 5", "MATLAB 7.3")
 _ENDING = r"(?:_?(?:star|test|ref|train|data|exact|grid|vec))?"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from sciml.datasets.readers.containers import Contents, attributes_of, contents, mapped, marks, opened, room
 from sciml.datasets.readers.foreign import Foreign
-from sciml.datasets.readers.pieces import grid_of, lacking, numbers_in, plain_name, storable, times_of
+from sciml.datasets.readers.pieces import grid_of, lacking, numbers_in, plain_name, times_of
 from sciml.description import describable
 from sciml.errors import DataError
-from sciml.schema import ROLES, SPLITS, Field, Provenance
+from sciml.schema import ROLES, SPLITS, Field, Provenance, storable
 
 GROUPS = ("t0_fields", "t1_fields", "t2_fields")
 _KINDS = {"PERIODIC": "periodic", "WALL": "wall", "OPEN": "open"}
