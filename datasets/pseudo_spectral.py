@@ -222,18 +222,18 @@ class ETDRK4:
         # Complex also for real L: numpy would convert real factors in every product.
         scaled = [step / points * (f.real + 0j if real else f) for f in (q, f1, 2 * f2, f3)]
         self.step = step
-        self._q, self._f1, self._f2, self._f3 = scaled
-        self._whole, self._half = np.exp(z) + 0j, np.exp(z / 2) + 0j
+        self.q, self.f1, self.f2, self.f3 = scaled
+        self.whole, self.half = np.exp(z) + 0j, np.exp(z / 2) + 0j
 
     def advance(self, u: Complex, nonlinear: Callable[[Complex], Complex]) -> Complex:
         """One step from u (..., *shape)."""
         n_u = nonlinear(u)
-        half = self._half * u
-        a = half + self._q * n_u
+        half = self.half * u
+        a = half + self.q * n_u
         n_a = nonlinear(a)
-        n_b = nonlinear(half + self._q * n_a)
-        n_c = nonlinear(self._half * a + self._q * (2 * n_b - n_u))
-        return self._whole * u + self._f1 * n_u + self._f2 * (n_a + n_b) + self._f3 * n_c
+        n_b = nonlinear(half + self.q * n_a)
+        n_c = nonlinear(self.half * a + self.q * (2 * n_b - n_u))
+        return self.whole * u + self.f1 * n_u + self.f2 * (n_a + n_b) + self.f3 * n_c
 
 
 def velocity(modes: Modes, vorticity: Complex) -> tuple[Complex, Complex]:

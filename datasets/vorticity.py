@@ -155,7 +155,7 @@ class VorticitySolver:
                 speed += np.abs(self.modes.to_values(self._along_v * w))
                 k_max = self.modes.wavenumbers[1].max()
                 least = np.maximum(least, duration * k_max * speed.max(axis=(1, 2)) / courant)
-        return np.array([_round_up(value) for value in least.tolist()])
+        return np.array([round_up(value) for value in least.tolist()])
 
     def _method(self, step: float) -> ETDRK4:
         if step not in self._methods:
@@ -163,7 +163,7 @@ class VorticitySolver:
         return self._methods[step]
 
 
-def _round_up(steps: float) -> int:
+def round_up(steps: float) -> int:
     """The least 2^j or 3 * 2^j that is not below ``steps``; 0 if it exceeds the limit or is no number."""
     if not steps <= _MOST:
         return 0

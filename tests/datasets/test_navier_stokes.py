@@ -12,7 +12,7 @@ import torch
 from sciml.datasets.generation import make_block, sample_seed
 from sciml.datasets.navier_stokes import NavierStokes, NavierStokesSolver
 from sciml.datasets.pseudo_spectral import velocity
-from sciml.datasets.vorticity import VorticitySolver, _round_up
+from sciml.datasets.vorticity import VorticitySolver, round_up
 from sciml.description import build, describe
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
@@ -177,11 +177,11 @@ def test_the_step_honors_the_courant_number():
 
 def test_numbers_of_steps():
     wanted = {0.0: 1, 1.0: 1, 1.1: 2, 2.5: 3, 3.0: 3, 3.1: 4, 5.0: 6, 6.1: 8, 24.5: 32, 1e9: 0, math.nan: 0}
-    assert {steps: _round_up(steps) for steps in wanted if steps == steps} == {
+    assert {steps: round_up(steps) for steps in wanted if steps == steps} == {
         k: v for k, v in wanted.items() if k == k
     }
-    assert _round_up(math.nan) == 0
-    assert _round_up(3 * (1 + 1e-12)) == 3  # a duration of three steps, but for rounding
+    assert round_up(math.nan) == 0
+    assert round_up(3 * (1 + 1e-12)) == 3  # a duration of three steps, but for rounding
 
 
 def test_a_blow_up_is_nan_and_stays_alone():

@@ -190,7 +190,7 @@ def test_weights_match_their_series_or_formulas(z):
         2 * phi(2, z) - 4 * phi(3, z),
         4 * phi(3, z) - phi(2, z),
     ]
-    found = [w[0] for w in (method._q, method._f1, method._f2, method._f3)]
+    found = [w[0] for w in (method.q, method.f1, method.f2, method.f3)]
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
 
 
