@@ -115,12 +115,16 @@ def unbroken(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict
     return results
 
 
-def test_killed_at_every_point_of_the_save_protocol(nursery: Nursery, unbroken: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_points_of_the_save_protocol(
+    stride: int, nursery: Nursery, unbroken: Any, tmp_path: Path
+) -> None:
+    """Every fourth, which over the saves of a run meets every kind of step; all of them in the long form."""
     assert nursery.run(tmp_path / "counted", steps=STEPS, point=-1) == 0
     points = int((tmp_path / "counted.count").read_text())
     # Three checkpoints of at least 8 points each, run.json twice, the surrogate.
     assert points >= 3 * 8 + 2 * 4
-    for point in range(1, points + 1):
+    for point in range(1, points + 1, stride):
         folder = tmp_path / str(point)
         assert nursery.run(folder, steps=STEPS, point=point) == -signal.SIGKILL
         assert nursery.run(folder, steps=STEPS) == 0

@@ -5,7 +5,7 @@ from layer_case import EXACT, ROUNDED, Case, close
 
 from sciml.kernels.triton import blocks
 
-SLOW = {"four_axes", "more_modes", "large_planes"}
+SLOW = {"four_axes", "more_modes", "large_planes", "channels_and_batches_beyond_one_block"}
 
 
 def one_axis() -> None:
