@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.generator import Generator
 from sciml.datasets.navier_stokes import NavierStokes
 from sciml.description import describable, describe
 from sciml.files import dump_json
@@ -22,35 +23,7 @@ from sciml.trainer import Trainer
 from sciml.unroll import Frames, Unroll
 
 if TYPE_CHECKING:
-    from sciml.baseline import Baseline, Stepper
     from sciml.dataset import Dataset
-
-
-class Generator(Protocol):
-    """What a preset asks of a class in `sciml.datasets`."""
-
-    @property
-    def name(self) -> str:
-        """Machine name."""
-        ...
-
-    def make(
-        self,
-        path: str | Path,
-        *,
-        train: int,
-        valid: int,
-        test: int,
-        seed: int,
-        workers: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Dataset:
-        """Write a dataset file."""
-        ...
-
-    def baselines(self) -> Sequence[Baseline | Stepper]:
-        """Classical solvers of the same equation."""
-        ...
 
 
 @describable

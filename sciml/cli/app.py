@@ -206,10 +206,12 @@ def make(
 ) -> int:
     """Generate a dataset with a classical solver.
 
+    Repeat an interrupted command: it goes on where it was.
+
     Parameters
     ----------
     name
-        Which equation (darcy, navier-stokes).
+        Which equation, such as darcy or navier-stokes; an unknown name lists all.
     resolution
         Cells along each axis.
     settings
@@ -217,7 +219,7 @@ def make(
     output
         The file; by default NAME.h5 in the current folder.
     force
-        Replace the file.
+        Replace the file, and unfinished samples of other settings.
     json
         Print one JSON object on stdout.
     """

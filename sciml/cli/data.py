@@ -16,13 +16,13 @@ from sciml.cli.options import DataOptions, SampleOptions
 from sciml.cli.output import emit_json, print_table, progress
 from sciml.cli.status import requeued_on_signals, say
 from sciml.dataset import Dataset
+from sciml.datasets.generation import discard_other_parts
 from sciml.datasets.readers import to_pdebench as write_pdebench
 from sciml.datasets.readers import to_well as write_well
 from sciml.errors import ConfigError
 from sciml.grid import Grid
 
 SPLITS = ("train", "valid", "test")
-DEFAULT_COUNTS = (1000, 100, 200)
 
 
 def make(
@@ -44,11 +44,13 @@ def make(
         generator = cls(**given)
     except TypeError as error:
         raise ConfigError(f"{name} does not accept the settings {given}: {error}") from error
-    train, valid, test = counts(samples)
+    train, valid, test = counts(samples, generator.counts)
     path = output if output is not None else Path(f"{name.lower()}.h5")
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; replace it with --force, or choose another --output.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if force:
+        discard_other_parts(generator, path.absolute(), samples.seed)
     with (
         requeued_on_signals(),
         progress(f"generating {name}", train + valid + test) as bar,
@@ -71,8 +73,8 @@ def make(
     return 0
 
 
-def counts(samples: SampleOptions) -> tuple[int, int, int]:
-    """Samples of each split.
+def counts(samples: SampleOptions, usual: Sequence[int]) -> tuple[int, int, int]:
+    """Samples of each split, ``usual`` where nothing is said.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def counts(samples: SampleOptions) -> tuple[int, int, int]:
     """
     given = (samples.train, samples.valid, samples.test)
     if samples.samples is None:
-        chosen = [d if n is None else n for d, n in zip(DEFAULT_COUNTS, given, strict=True)]
+        chosen = [d if n is None else n for d, n in zip(usual, given, strict=True)]
     elif any(n is not None for n in given):
         raise ConfigError("--samples is the number of all samples; leave out --train, --valid and --test.")
     else:
