@@ -210,7 +210,7 @@ def run(
     initial: Float,
     times: ArrayLike,
     *,
-    step: float,
+    step: float | Float,
     parameters: Sequence[Float] = (),
     scheme: type[ETDRK4] | type[AdditiveRungeKutta] = ETDRK4,
     block: int | None = None,
@@ -225,8 +225,9 @@ def run(
     initial : (samples, components, *grid)
         At the nodes; waves that the modes leave out are dropped, from the first frame too.
     times : increasing, the first is that of ``initial``
-    step : float, positive
-        Longest step; frames are hit by whole steps, never interpolated.
+    step : float or (samples,) array, positive
+        Longest step, of all or of each sample; frames are hit by whole steps, never interpolated.  Steps of
+        their own are shortened to powers of 2, so that samples can run together.
     parameters : sequence of (samples,) arrays
     scheme : ETDRK4 or AdditiveRungeKutta
         Both of order 4.
@@ -246,25 +247,33 @@ def run(
         If the step is not positive, or the times do not increase.
     """
     instants = np.asarray(times, dtype=np.float64).ravel()
-    if not (0 < step < math.inf):
+    if not np.all((np.asarray(step) > 0) & np.isfinite(step)):
         raise ConfigError(f"semilinear.run: step must be positive and finite, got {step}.")
     if instants.size == 0 or not all(b > a for a, b in pairwise(instants.tolist())):
         raise ConfigError(f"semilinear.run: times must increase, got {instants.tolist()}.")
     if block is None:
         block = _BLOCK if math.prod(initial.shape[1:]) <= _SMALL else 1
-    samples, axes = len(initial), (1,) * (initial.ndim - 1)
-    frames = np.empty((samples, instants.size, *initial.shape[1:]))
+    frames = np.empty((len(initial), instants.size, *initial.shape[1:]))
+    axes = (1,) * (initial.ndim - 1)
     methods: dict[float, Any] = {}
     system = equation() if not parameters else None
-    for first in range(0, samples, block):
-        rows = np.minimum(np.arange(first, first + block), samples - 1)
+    for h, rows in _blocks(step, len(initial), block):
         if parameters:
             system = equation(*(np.asarray(p, dtype=np.float64)[rows].reshape(-1, *axes) for p in parameters))
             methods = {}
         assert system is not None
-        for j, values in enumerate(_march(system, initial[rows], instants, step, scheme, methods)):
-            frames[first : first + block, j] = values[: samples - first]
+        for j, values in enumerate(_march(system, initial[rows], instants, h, scheme, methods)):
+            frames[rows, j] = values
     return frames
+
+
+def _blocks(step: float | Float, samples: int, size: int) -> Iterator[tuple[float, NDArray[np.int64]]]:
+    """Longest step and ``size`` rows of each block; the last row of a kind fills the last block up."""
+    steps = np.full(samples, step) if np.ndim(step) == 0 else 2.0 ** np.floor(np.log2(step))
+    for h in np.unique(steps).tolist():
+        rows = np.flatnonzero(steps == h)
+        for first in range(0, len(rows), size):
+            yield h, rows[np.minimum(np.arange(first, first + size), len(rows) - 1)]
 
 
 def _march(
