@@ -1,9 +1,8 @@
 """The table of `docs/generators.md`: what each generator solves, how long a sample takes, how wrong it is.
 
-``python tools/generator_table.py [NAME ...]`` prints Markdown.  Default settings of each class, 20 samples by
-one thread (one block, as a worker makes it), the error estimate of the first four.  A second table gives the
-change of one setting that halves the error of the method: the estimates at half the default resolution, and
-their ratio to those at the default one.
+``python tools/generator_table.py [NAME ...]`` prints Markdown.  Default settings of each class; 20 samples by
+one thread (one block, as a worker makes it); the median error estimate of the first four, and the same at
+half the resolution.
 """
 
 from __future__ import annotations
