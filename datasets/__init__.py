@@ -7,7 +7,11 @@ file in full and lists everything in which it departs from the format.
 from __future__ import annotations
 
 from sciml.conformance import check as check
+from sciml.datasets.advection import Advection
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.heat import Heat
+from sciml.datasets.lorenz import Lorenz63, Lorenz96
 from sciml.datasets.navier_stokes import NavierStokes
+from sciml.datasets.wave import Wave
 
-__all__ = ["Darcy", "NavierStokes"]
+__all__ = ["Advection", "Darcy", "Heat", "Lorenz63", "Lorenz96", "NavierStokes", "Wave"]
