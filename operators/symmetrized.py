@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -16,9 +14,9 @@ from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError, nearest
 from sciml.operators.fno import FNO
 from sciml.operators.properties import Properties
+from sciml.signed_permutations import GROUPS, SignedPermutation, signed_permutations
 
 Group = Literal["reflections", "permutations", "rotations", "full"]
-GROUPS = ("reflections", "permutations", "rotations", "full")
 IN_TRAINING = ("average", "step", "sample")
 KINDS = ("scalar", "pseudoscalar", "vector")
 _NO_GRID = ("neighbors", "functions", "queries")  # extras of points, which no element moves
@@ -161,7 +159,7 @@ class Symmetrized(nn.Module):
         self._check_input(x, coordinates)
         given = {"coordinates": coordinates, "parameters": parameters, "time": time, "dt": dt}
         extras = {name: value for name, value in given.items() if name in self._named and value is not None}
-        elements = _elements(self.group, x.ndim - 2, self.axes)
+        elements = signed_permutations(self.group, x.ndim - 2, self.axes)
         masked = mask is not None and "mask" in self._named
         if self.training and self.in_training == "sample":
             picked = [elements[i] for i in torch.randint(len(elements), (len(x),)).tolist()]
@@ -185,7 +183,11 @@ class Symmetrized(nn.Module):
         return total / len(elements)
 
     def _averaged_at_once(
-        self, x: Tensor, elements: tuple[_Element, ...], extras: dict[str, Tensor], mask: Tensor | None
+        self,
+        x: Tensor,
+        elements: tuple[SignedPermutation, ...],
+        extras: dict[str, Tensor],
+        mask: Tensor | None,
     ) -> Tensor:
         """The average with all images in one batch: a graph that holds the model once, not |G| times."""
         count = len(elements)
@@ -216,23 +218,23 @@ class Symmetrized(nn.Module):
         model = FNO.small(rank, in_channels, out_channels)
         return Symmetrized(model, group="reflections", axes=(0,), periodic_nodes=True)
 
-    def _act(self, g: _Element, x: Tensor, *, scalar: bool = False) -> Tensor:
+    def _act(self, g: SignedPermutation, x: Tensor, *, scalar: bool = False) -> Tensor:
         """g a: axes permuted, then reflected; vectors turn along."""
         lead = x.ndim - len(g.permutation)
         y = x.permute(*range(lead), *(lead + axis for axis in g.permutation))
         y = self._reflect(g, y)
-        return y if scalar else _mix(y, *g.channels(self.inputs, "inputs", x.shape[1]))
+        return y if scalar else _mix(y, *g.channels(self.inputs, "Symmetrized: inputs", x.shape[1]))
 
-    def _undo(self, g: _Element, y: Tensor) -> Tensor:
+    def _undo(self, g: SignedPermutation, y: Tensor) -> Tensor:
         """g⁻¹ of an output of the model."""
-        sources, signs = g.channels(self.outputs, "outputs", y.shape[1])
+        sources, signs = g.channels(self.outputs, "Symmetrized: outputs", y.shape[1])
         back = _inverse(sources)
         y = _mix(y, back, [signs[i] for i in back])
         lead = y.ndim - len(g.permutation)
         y = self._reflect(g, y)  # a reflection is its own inverse
         return y.permute(*range(lead), *(lead + axis for axis in _inverse(g.permutation)))
 
-    def _reflect(self, g: _Element, x: Tensor) -> Tensor:
+    def _reflect(self, g: SignedPermutation, x: Tensor) -> Tensor:
         dims = [x.ndim - len(g.flips) + axis for axis, flipped in enumerate(g.flips) if flipped]
         if not dims:
             return x
@@ -281,53 +283,6 @@ class Symmetrized(nn.Module):
                     "False; left ends of cells have no reflection, so use group='permutations'."
                 )
         self._checked.add(shape)
-
-
-@dataclass(frozen=True)
-class _Element:
-    """A signed permutation: axis i of the image is axis ``permutation[i]``, reversed if ``flips[i]``."""
-
-    permutation: tuple[int, ...]
-    flips: tuple[bool, ...]
-
-    @property
-    def determinant(self) -> int:
-        pairs = itertools.combinations(self.permutation, 2)
-        return -1 if (sum(a > b for a, b in pairs) + sum(self.flips)) % 2 else 1
-
-    def channels(self, kinds: tuple[str, ...], who: str, count: int) -> tuple[list[int], list[int]]:
-        """For each channel of the image: the channel that it comes from, and its sign."""
-        sources: list[int] = []
-        signs: list[int] = []
-        for kind in kinds or ("scalar",) * count:
-            start = len(sources)
-            if kind == "vector":
-                sources += [start + axis for axis in self.permutation]
-                signs += [-1 if flipped else 1 for flipped in self.flips]
-            else:
-                sources.append(start)
-                signs.append(self.determinant if kind == "pseudoscalar" else 1)
-        if len(sources) != count:
-            raise ShapeError(
-                f"Symmetrized: {who}={kinds} are {len(sources)} channels on a grid with "
-                f"{len(self.flips)} axes, but there are {count}."
-            )
-        return sources, signs
-
-
-def _elements(group: str, rank: int, axes: tuple[int, ...] | None) -> tuple[_Element, ...]:
-    """All elements, the identity first."""
-    used = tuple(range(rank)) if axes is None else axes
-    orders = [used] if group == "reflections" else list(itertools.permutations(used))
-    signs = [False] if group == "permutations" else [False, True]
-    found = []
-    for order in orders:
-        for flipped in itertools.product(signs, repeat=len(used)):
-            permutation, flips = list(range(rank)), [False] * rank
-            for place, source, flip in zip(used, order, flipped, strict=True):
-                permutation[place], flips[place] = source, flip
-            found.append(_Element(tuple(permutation), tuple(flips)))
-    return tuple(g for g in found if group != "rotations" or g.determinant == 1)
 
 
 def _mix(x: Tensor, sources: Sequence[int], signs: Sequence[int]) -> Tensor:
