@@ -8,10 +8,26 @@ from __future__ import annotations
 
 from sciml.conformance import check as check
 from sciml.datasets.advection import Advection
+from sciml.datasets.burgers import Burgers
 from sciml.datasets.darcy import Darcy
 from sciml.datasets.heat import Heat
+from sciml.datasets.korteweg_de_vries import KortewegDeVries
+from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
 from sciml.datasets.lorenz import Lorenz63, Lorenz96
 from sciml.datasets.navier_stokes import NavierStokes
+from sciml.datasets.schrodinger import Schrodinger
 from sciml.datasets.wave import Wave
 
-__all__ = ["Advection", "Darcy", "Heat", "Lorenz63", "Lorenz96", "NavierStokes", "Wave"]
+__all__ = [
+    "Advection",
+    "Burgers",
+    "Darcy",
+    "Heat",
+    "KortewegDeVries",
+    "KuramotoSivashinsky",
+    "Lorenz63",
+    "Lorenz96",
+    "NavierStokes",
+    "Schrodinger",
+    "Wave",
+]

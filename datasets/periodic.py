@@ -1,9 +1,10 @@
-"""One instance of a periodic semilinear equation: grid, step and accuracy for the ``solve`` functions."""
+"""One instance of a periodic semilinear equation: points, steps and accuracy for the ``solve`` functions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from sciml.grid import Grid
 
 Float = NDArray[np.float64]
 
-_HALVINGS = 18  # of the step, before the solution is given up
+_ROUNDS = 20  # of refinement, before the solution is given up
+_FINEST = 16  # refinement of the grid
+_POINTS = 2**18  # of the finest grid
+_TAIL = 1e-6  # share of the highest waves up to which a solution counts as resolved
+_POOR = 1e-4  # where it falls too slowly to get there
 
 
 def solved(
@@ -31,10 +36,15 @@ def solved(
     degree: int = 2,
     components: int = 1,
     step: float | None = None,
+    refinement: int | None = None,
     tolerance: float = 1e-9,
-    refinement: int = 1,
 ) -> tuple[Float, dict[str, Any]]:
     """Frames (frames, components, *grid) of an equation from one start, and what is known of their accuracy.
+
+    Unless they are given, the step is halved and the grid is doubled until neither changes the frames: the
+    grid as long as the highest third of its waves holds more than 1e-6 of a frame in the L2 norm (up to 16
+    times the points, and 2^18; and no longer than it helps, since a kink that nothing smooths is never
+    resolved), the step until the relative L2 change of order 4 promises the tolerance.
 
     Parameters
     ----------
@@ -52,84 +62,92 @@ def solved(
         Of the nonlinear term; waves below n / (degree + 1) are kept.
     components : int
     step : float, optional
-        Longest step.  By default it is halved until the frames change by less than 15 ``tolerance`` of the
-        largest.
-    tolerance : float
-        Of the steps only.
-    refinement : int
-        The solver has ``refinement`` times the points of ``grid`` per axis.
+        Longest step.
+    refinement : int, optional
+        Points of the solver per point of ``grid`` and axis.
+    tolerance : float, positive
 
     Returns
     -------
     frames : array
         float64.
     accuracy : dict
-        ``time_step``; ``time_error``, the estimated relative L2 error of the steps (not for a given
-        ``step``); ``spectral_tail``, the share of the highest third of the waves in the L2 norm, worst frame:
-        a solution is resolved where it is tiny.
+        ``time_step`` and ``refinement`` of the run; ``relative_error``, estimated from the last change (not
+        for a given ``step``); ``spectral_tail``, the share of the highest third of the waves in the worst
+        frame after the first: a solution is resolved where it is tiny.
 
     Raises
     ------
     ConfigError
-        If the grid is not periodic, the times do not increase, or ``step`` or ``refinement`` is not positive.
+        If the grid is not periodic, the times do not increase, or a number is not positive.
     DataError
-        If a solution blows up, or still changes after 18 halvings.
+        If the solution blows up, or still changes after 20 rounds.
     """
     instants = np.asarray(times, dtype=np.float64).ravel()
-    if refinement < 1 or not all(axis.periodic and axis.location == "node" for axis in grid.axes):
+    least = min(1.0 if step is None else step, 1 if refinement is None else refinement, tolerance)
+    if not least > 0 or not all(axis.periodic and axis.location == "node" for axis in grid.axes):
         raise ConfigError(
-            f"{who}: needs refinement >= 1 and a grid of periodic nodes, such as Grid.box((256,), "
-            f"location='node', periodic=True), got refinement={refinement} and {grid}."
+            f"{who}: needs positive numbers and a grid of periodic nodes, such as Grid.box((256,), "
+            f"location='node', periodic=True), got step={step}, refinement={refinement}, "
+            f"tolerance={tolerance} and {grid}."
         )
-    fine = grid.with_shape([refinement * n for n in grid.shape])
+    if instants.size == 0 or not all(b > a for a, b in pairwise(instants.tolist())):
+        raise ConfigError(f"{who}: times must increase, got {instants.tolist()}.")
+
+    def attempt(h: float, factor: int) -> tuple[Float, float]:
+        fine = grid.with_shape([factor * n for n in grid.shape])
+        start = _start(who, initial, grid, fine, components)
+        modes = Modes(fine, degree=degree)
+        system = equation(modes)
+        frames: Float = run(lambda: system, start[None], instants, step=h, block=1)[0]
+        return np.ascontiguousarray(restrict(frames, fine, grid)), _tail(modes, frames)
+
+    h, factor = step or _first_step(instants), refinement or 1
+    frames, tail = attempt(h, factor)
+    error, before = math.inf, math.inf
+    for _ in range(_ROUNDS):
+        room = factor < _FINEST and math.prod(2 * factor * n for n in grid.shape) <= _POINTS
+        wider = refinement is None and room and tail > (_TAIL if tail < before / 8 else _POOR)
+        if not wider and (step is not None or error <= tolerance):
+            break
+        factor *= 2 if wider else 1
+        h /= 2 if step is None else 1
+        coarse, before = frames, tail if wider else before
+        frames, tail = attempt(h, factor)
+        error = _change(frames, coarse) / 15 if step is None else math.inf
+    if not np.isfinite(frames).all() or (step is None and not error <= tolerance):
+        raise DataError(
+            f"{who}: steps of {h:.2g} on {factor} times the points still change the solution by "
+            f"{15 * error:.2g}. It blows up, needs more points, or is chaotic over these times; give a step "
+            "and a refinement, or ask for an earlier end."
+        )
+    found: dict[str, Any] = {"time_step": h, "refinement": factor, "spectral_tail": tail}
+    return frames, found if step is not None else {**found, "relative_error": error}
+
+
+def _start(who: str, initial: ArrayLike | Function, grid: Grid, fine: Grid, components: int) -> Float:
+    """The start (components, *fine.shape)."""
+    name = f"{who}: initial"
     if callable(initial):
-        start = on_grid(f"{who}: initial", initial, fine, components=components)
+        values = on_grid(name, initial, fine, components=components)
     else:
-        start = on_grid(f"{who}: initial", initial, grid, components=components)
-        start = resample(start, grid, fine) if refinement > 1 else start
-    modes = Modes(fine, degree=degree)
-    system = equation(modes)
-
-    def frames(h: float) -> Float:
-        values: Float = start.reshape(1, components, *fine.shape)
-        found: Float = run(lambda: system, values, instants, step=h, block=1)[0]
-        return found
-
-    accuracy: dict[str, Any] = {}
-    if step is None:
-        found, accuracy["time_step"], accuracy["time_error"] = _converged(who, frames, instants, tolerance)
-    else:
-        found, accuracy["time_step"] = frames(step), step
-    if not np.isfinite(found).all():
-        raise DataError(f"{who}: the solution blows up; it needs a shorter step than {step} or more points.")
-    accuracy["spectral_tail"] = _tail(modes, found)
-    return np.ascontiguousarray(restrict(found, fine, grid)), accuracy
+        values = on_grid(name, initial, grid, components=components)
+        values = values if fine == grid else resample(values, grid, fine)
+    return values.reshape(components, *fine.shape)
 
 
-def _converged(
-    who: str, frames: Callable[[float], Float], times: Float, tolerance: float
-) -> tuple[Float, float, float]:
-    """Frames, step and estimated error: the step is halved until order 4 promises the tolerance."""
-    step = (
-        float(min(np.diff(times).min(initial=math.inf), (times[-1] - times[0]) / 8))
-        if len(times) > 1
-        else 1.0
-    )
-    coarse = frames(step)
-    for _ in range(_HALVINGS):
-        step /= 2
-        fine = frames(step)
-        axes = tuple(range(1, fine.ndim))
-        with np.errstate(invalid="ignore", over="ignore"):
-            size = np.sqrt((fine**2).sum(axis=axes)).max()
-            error = float(np.sqrt(((fine - coarse) ** 2).sum(axis=axes)).max() / max(size, 1e-300)) / 15
-        if error <= tolerance:
-            return fine, step, error
-        coarse = fine
-    raise DataError(
-        f"{who}: frames still change by {15 * error:.2g} with steps of {step:.2g}. The solution blows up, "
-        "needs more points or a looser tolerance, or is chaotic over these times; give a step."
-    )
+def _first_step(times: Float) -> float:
+    return float(min(np.diff(times).min(initial=math.inf), (np.ptp(times) or 1.0) / 8))
+
+
+def _change(fine: Float, coarse: Float) -> float:
+    """Largest L2 distance of two frames, relative to the largest frame; infinite for frames that blew up."""
+    axes = tuple(range(1, fine.ndim))
+    with np.errstate(invalid="ignore", over="ignore"):
+        size, change = (np.sqrt((values**2).sum(axis=axes)).max() for values in (fine, fine - coarse))
+    if not np.isfinite([size, change]).all():
+        return math.inf
+    return float(change / size) if size > 0 else float(change)
 
 
 def _tail(modes: Modes, frames: Float) -> float:
@@ -137,7 +155,7 @@ def _tail(modes: Modes, frames: Float) -> float:
     high = np.zeros(modes.shape, dtype=bool)
     for k in modes.wavenumbers:
         high = high | (np.abs(k) > 2 / 3 * np.abs(k).max())
-    squares = np.abs(modes.to_modes(frames)) ** 2
+    squares = np.abs(modes.to_modes(frames[-max(1, len(frames) - 1) :])) ** 2
     axes = tuple(range(1, squares.ndim))
-    whole = squares.sum(axis=axes)
-    return float(np.sqrt((squares * high).sum(axis=axes) / np.maximum(whole, 1e-300)).max())
+    share = (squares * high).sum(axis=axes) / np.maximum(squares.sum(axis=axes), 1e-300)
+    return float(np.sqrt(share).max())

@@ -294,7 +294,7 @@ def _march(
             h = duration / count
             if h not in methods:
                 methods[h] = scheme(system.linear, h)
-            for i in range(count):
+            for i in range(count if np.isfinite(u).any() else 0):
                 stages = iter([begin + (i + node) * h for node in nodes])
                 u = methods[h].advance(u, lambda v, stages=stages: system.rate(v, next(stages)))
             values = system.values(u)
@@ -311,6 +311,11 @@ def _durations(times: Float) -> Float:
     if found.size and np.ptp(found) <= rounding:
         found[:] = (times[-1] - times[0]) / found.size
     return found
+
+
+def longest_steps(steps: Float, times: Float, step: float) -> Float:
+    """Steps (samples,) for `run` that are at most ``step`` and the whole time; also where they are NaN."""
+    return np.fmin(steps, min(step, float(np.ptp(times)) or 1.0))
 
 
 def resample(values: Float, grid: Grid, other: Grid) -> Float:
