@@ -236,7 +236,7 @@ class Parts:
 
 def _load(part: Path, name: str) -> NDArray[Any]:
     try:
-        with np.load(part, allow_pickle=False) as file:
+        with part.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             array: NDArray[Any] = file[name]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{part} is damaged ({error}); delete it and repeat the call.") from error
