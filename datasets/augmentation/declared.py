@@ -64,6 +64,14 @@ def symmetries_of(problem: Problem) -> Symmetries | None:
     The heat and wave equations hold with their walls.  Vorticity does not see a Galilean boost, but its
     velocity here has no mean by definition: the boosted flow is the solution of another problem.  The
     "kolmogorov" forcing leaves shifts along x, the "diagonal" one leaves none of these.
+
+    Examples
+    --------
+    >>> from sciml.grid import Grid
+    >>> told = {"sciml_forcing": "kolmogorov", "sciml_strength": 1.0}
+    >>> flow = Problem(Grid.box((8, 8), periodic=True), {}, "navier_stokes_2d_vorticity", {}, None, told)
+    >>> symmetries_of(flow).shifts
+    ('x',)
     """
     axes = problem.grid.names
     name = re.sub(r"_[123]d$", "", problem.pde)

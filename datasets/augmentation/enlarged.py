@@ -77,6 +77,12 @@ def enlarged(
         for row in chosen.tolist():
             one = {name: _tensor(arrays[name][row : row + 1], item) for name, item in problem.fields.items()}
             new = augmentation.apply(one, problem, stream.generator(int(data.indices[row])))
+            same = next((name for name in fixed if not torch.equal(new[name], one[name])), None)
+            if same is not None:
+                raise DataError(
+                    f"enlarged: {same!r} is one field for all samples, but would change in each copy; store "
+                    "it for each sample."
+                )
             for name, parts in pieces.items():
                 parts.append(_array(new[name], problem.fields[name], parts[0].dtype))
     whole = {name: np.concatenate(parts) for name, parts in pieces.items()}
@@ -107,7 +113,7 @@ def enlarged(
 
 def _tensor(values: NDArray[Any], item: Field) -> Tensor:
     """A stored field as `Augmentation.apply` takes it, in float64."""
-    found = torch.from_numpy(np.asarray(values, dtype=np.float64))
+    found = torch.from_numpy(np.array(values, dtype=np.float64))
     return found if item.role == "parameter" or item.components > 1 else found.unsqueeze(1 + item.time)
 
 

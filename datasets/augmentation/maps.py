@@ -230,6 +230,14 @@ def random_map(
     ------
     ConfigError
         If a setting is out of range, or a map folded in 100 draws.
+
+    Examples
+    --------
+    >>> grid = Grid.box((5, 5), location="node")
+    >>> made = random_map(grid, 2, torch.Generator().manual_seed(0), modes=1, beta=0.5, power=2.0)
+    >>> chart = made.chart(mesh_of(grid))
+    >>> chart.points.shape, bool((chart.determinant > 0).all())
+    (torch.Size([2, 2, 5, 5]), True)
     """
     if modes < 0 or not beta > 0:
         raise ConfigError(f"random_map: needs modes >= 0 and beta > 0, got modes={modes}, beta={beta}.")

@@ -38,6 +38,13 @@ class Shift(Augmentation):
         Only by whole points: for fields with jumps, or data of a scheme that knows its grid.
     symmetries : Symmetries, optional
         What the user states of an equation that `symmetries_of` does not know.
+
+    Examples
+    --------
+    >>> grid = Grid.box((4,), periodic=True)
+    >>> found = shifted(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), grid, torch.tensor([[0.25]]))
+    >>> found.round(decimals=5).tolist()
+    [[[4.0, 1.0, 2.0, 3.0]]]
     """
 
     axes: tuple[str, ...] = ()
@@ -90,6 +97,13 @@ class BoxSymmetry(Augmentation):
     ------
     ConfigError
         For another group.
+
+    Examples
+    --------
+    >>> mirror = signed_permutations("reflections", 1)[1]
+    >>> velocity = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> moved(mirror, velocity, Grid.box((3,)), "vector").tolist()
+    [[-3.0, -2.0, -1.0]]
     """
 
     group: str = "full"
@@ -156,6 +170,14 @@ class Galilean(Augmentation):
     speed : float, positive
     symmetries : Symmetries, optional
         What the user states of an equation that `symmetries_of` does not know.
+
+    Examples
+    --------
+    >>> from sciml.datasets.burgers import Burgers
+    >>> burgers = Burgers(resolution=16, frames=2)
+    >>> made = {item.name: item for item in burgers.fields}
+    >>> problem = Problem(burgers.grid, made, burgers.about.pde, {}, burgers.times, {})
+    >>> Galilean().check(problem)
     """
 
     speed: float = 1.0
@@ -219,6 +241,18 @@ class Scaling(Augmentation):
     ------
     ConfigError
         If the factor is below 1.
+
+    Examples
+    --------
+    >>> from sciml.schema import Field
+    >>> made = {"f": Field("f", "input"), "u": Field("u", "output")}
+    >>> problem = Problem(Grid.box((4,)), made, "poisson", {}, None, {})
+    >>> how = Scaling(2.0, Symmetries(powers={"f": 1.0, "u": 1.0}))
+    >>> how.check(problem)
+    >>> given = {name: torch.ones(1, 1, 4) for name in made}
+    >>> new = how.apply(given, problem, torch.Generator().manual_seed(0))
+    >>> torch.equal(new["f"], new["u"]), 0.5 < new["u"].max().item() < 2.0
+    (True, True)
     """
 
     factor: float = 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.objective import Batch, Objective, Term
 from sciml.rollout import Rollout
-from sciml.schema import Field
 from sciml.streams import Streams
 from sciml.supervised import Supervised
 from sciml.surrogate import Surrogate
@@ -79,28 +77,29 @@ class Augmented(Objective):
 
     def _changed(self, batch: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
         """The tensors of a batch that an augmentation may change, changed."""
-        layout, fields = _layout(self.task), self.problem.fields
+        layout, fields, rank = _layout(self.task), self.problem.fields, self.problem.grid.rank
         named: dict[str, Tensor] = {}
         for key, names in layout.items():
-            axis = batch[key].ndim - self.problem.grid.rank - 1
-            for name, part in zip(names, _split(batch[key], names, fields, axis), strict=True):
-                named[name] = torch.cat([named[name], part], 1) if name in named else part
-        numbers = self.task.dataset.parameter_names if isinstance(self.task, Rollout) else _numbers(self.task)
-        if "parameters" in batch:
-            named |= dict(zip(numbers, batch["parameters"].unbind(1), strict=True))
+            sizes = [fields[name].components for name in names]
+            for name, part in zip(names, torch.split(batch[key], sizes, -rank - 1), strict=True):
+                # Of a roll-out windows come first, then what follows; a task may have its input as output.
+                follows = name in named and isinstance(self.task, Rollout)
+                named[name] = torch.cat([named[name], part], 1) if follows else part
+        numbers = _numbers(self.task) if "parameters" in batch else []
+        named |= {name: batch["parameters"][:, i] for i, name in enumerate(numbers)}
         new = self.augmentation.apply(named, self._timed(batch), generator)
-        found: dict[str, Tensor] = {}
-        for key, names in layout.items():
-            axis = batch[key].ndim - self.problem.grid.rank - 1
-            parts = [new[name] for name in names]
-            if axis == 2:  # windows come before what follows them
-                window, frames = batch["x"].shape[1], batch[key].shape[1]
-                start = 0 if key == "x" else window
-                parts = [part[:, start : start + frames] for part in parts]
-            found[key] = torch.cat(parts, axis)
-        if "parameters" in batch:
-            found["parameters"] = torch.stack([new[name] for name in numbers], 1)
-        return found
+        if isinstance(self.task, Rollout):
+            window = batch["x"].shape[1]
+            pieces = {"x": slice(None, window), "y": slice(window, None)}
+        else:
+            pieces = {}
+        found = {
+            key: torch.cat(
+                [new[name][:, pieces[key]] if key in pieces else new[name] for name in names], -rank - 1
+            )
+            for key, names in layout.items()
+        }
+        return found | ({"parameters": torch.stack([new[name] for name in numbers], 1)} if numbers else {})
 
     def _timed(self, batch: Tensors) -> Problem:
         """The problem with the times of the frames in a batch, from the first one."""
@@ -134,22 +133,17 @@ def _layout(task: Supervised | Rollout) -> dict[str, list[str]]:
     return {"x": [name for name in task.inputs if name not in numbers], "y": task.outputs}
 
 
-def _numbers(task: Supervised) -> list[str]:
-    """The parameters among the inputs, in the order of the columns."""
-    return [name for name in task.inputs if name in task.dataset.parameter_names]
+def _numbers(task: Supervised | Rollout) -> list[str]:
+    """The parameters in a batch, in the order of their columns."""
+    known = task.dataset.parameter_names
+    return list(known) if isinstance(task, Rollout) else [name for name in task.inputs if name in known]
 
 
 def _problem(task: Supervised | Rollout) -> Problem:
     """That of the dataset, with the fields that the task learns from."""
     whole = Problem.of(task.dataset)
-    used = {name for names in _layout(task).values() for name in names}
-    used |= set(task.dataset.parameter_names if isinstance(task, Rollout) else _numbers(task))
+    used = {name for names in _layout(task).values() for name in names} | set(_numbers(task))
     foreign = [name for name in used if whole.fields[name].on == "own"]
     if foreign:
         raise ConfigError(f"Augmented: {foreign[0]!r} lives on points of its own, which nothing here moves.")
     return dataclasses.replace(whole, fields={n: f for n, f in whole.fields.items() if n in used})
-
-
-def _split(values: Tensor, names: Sequence[str], fields: Mapping[str, Field], axis: int) -> Sequence[Tensor]:
-    """The channels of each field."""
-    return torch.split(values, [fields[name].components for name in names], axis)

@@ -218,5 +218,13 @@ def test_refusals(tmp_path: Path) -> None:
         Augmented(task, Shift())
     with pytest.raises(ConfigError, match="copies must not be negative, got -1"):
         enlarged(data, tmp_path / "x.h5", CHANGE, copies=-1)
+    fields = [
+        (Field("f", "coefficient", sample=False), np.arange(8.0)),
+        (Field("u", "output"), np.ones((2, 8))),
+    ]
+    grid = Grid.box((8,), periodic=True)
+    shared = write_dataset(tmp_path / "shared.h5", grid=grid, fields=fields, split=[0, 0])
+    with pytest.raises(DataError, match="'f' is one field for all samples, but would change in each copy"):
+        enlarged(shared, tmp_path / "x.h5", Shift(symmetries=MOVING))
     with pytest.raises(DataError, match="no training samples in this view"):
         enlarged(data.test, tmp_path / "x.h5", CHANGE)
