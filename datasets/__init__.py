@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from sciml.conformance import check as check
 from sciml.datasets.advection import Advection
+from sciml.datasets.allen_cahn import AllenCahn
 from sciml.datasets.burgers import Burgers
+from sciml.datasets.cahn_hilliard import CahnHilliard
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.fisher import Fisher
+from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
+from sciml.datasets.gray_scott import GrayScott
 from sciml.datasets.heat import Heat
 from sciml.datasets.korteweg_de_vries import KortewegDeVries
 from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -20,8 +25,13 @@ from sciml.datasets.wave import Wave
 
 __all__ = [
     "Advection",
+    "AllenCahn",
     "Burgers",
+    "CahnHilliard",
     "Darcy",
+    "Fisher",
+    "FitzHughNagumo",
+    "GrayScott",
     "Heat",
     "KortewegDeVries",
     "KuramotoSivashinsky",
