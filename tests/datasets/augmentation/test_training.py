@@ -195,7 +195,8 @@ def test_a_larger_file_holds_the_samples_and_changed_copies(tmp_path: Path) -> N
     assert np.array_equal(larger.load("u", [place])[0], alone["u"][0, 0].float().numpy())
     again = enlarged(data, tmp_path / "again.h5", change, copies=2, seed=5)
     assert again.digest == larger.digest
-    assert enlarged(data, tmp_path / "other.h5", change, copies=2, seed=6).digest != larger.digest
+    other = enlarged(data, tmp_path / "other.h5", change, copies=1, seed=6)
+    assert not np.allclose(other.load("u")[8:], larger.load("u")[8:14], atol=1e-3)
 
 
 def test_a_larger_file_of_trajectories(tmp_path: Path) -> None:
