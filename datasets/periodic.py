@@ -19,7 +19,7 @@ from sciml.grid import Grid
 
 Float = NDArray[np.float64]
 
-_ROUNDS = 20  # of refinement, before the solution is given up
+_STEPS = 2**17  # of one run; a solution that needs more is given up
 _FINEST = 16  # refinement of the grid
 _POINTS = 2**18  # of the finest grid
 _TAIL = 1e-6  # share of the highest waves up to which a solution counts as resolved
@@ -81,7 +81,7 @@ def solved(
     ConfigError
         If the grid is not periodic, the times do not increase, or a number is not positive.
     DataError
-        If the solution blows up, or still changes after 20 rounds.
+        If the solution blows up, or still changes when it takes 2^17 steps.
     """
     instants = np.asarray(times, dtype=np.float64).ravel()
     least = min(1.0 if step is None else step, 1 if refinement is None else refinement, tolerance)
@@ -105,7 +105,7 @@ def solved(
     h, factor = step or _first_step(instants), refinement or 1
     frames, tail = attempt(h, factor)
     error, before = math.inf, math.inf
-    for _ in range(_ROUNDS):
+    while np.ptp(instants) / h < _STEPS:
         room = factor < _FINEST and math.prod(2 * factor * n for n in grid.shape) <= _POINTS
         wider = refinement is None and room and tail > (_TAIL if tail < before / 8 else _POOR)
         if not wider and (step is not None or error <= tolerance):
