@@ -99,7 +99,7 @@ class AllenCahn(Generator):
                 f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
                 f"refinement={self.refinement}."
             )
-        if not min(self.diffusivity, self.reaction, self.final_time, self.step) > 0:
+        if not all(v > 0 for v in (self.diffusivity, self.reaction, self.final_time, self.step)):
             raise ConfigError(
                 "AllenCahn: needs diffusivity, reaction, final_time and step > 0, got "
                 f"{self.diffusivity}, {self.reaction}, {self.final_time}, {self.step}."

@@ -102,7 +102,8 @@ class CahnHilliard(Generator):
                 f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
                 f"refinement={self.refinement}."
             )
-        if not min(self.epsilon, self.mobility, self.final_time, self.step) > 0 or not abs(self.mean) < 1:
+        positive = (self.epsilon, self.mobility, self.final_time, self.step)
+        if not (all(v > 0 for v in positive) and abs(self.mean) < 1):
             raise ConfigError(
                 "CahnHilliard: needs epsilon, mobility, final_time and step > 0 and |mean| < 1, got "
                 f"{self.epsilon}, {self.mobility}, {self.final_time}, {self.step} and {self.mean}."

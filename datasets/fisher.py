@@ -100,7 +100,7 @@ class Fisher(Generator):
                 f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
                 f"refinement={self.refinement}."
             )
-        if not min(self.diffusivity, self.growth, self.final_time, self.step) > 0:
+        if not all(v > 0 for v in (self.diffusivity, self.growth, self.final_time, self.step)):
             raise ConfigError(
                 "Fisher: needs diffusivity, growth, final_time and step > 0, got "
                 f"{self.diffusivity}, {self.growth}, {self.final_time}, {self.step}."

@@ -92,8 +92,8 @@ class FitzHughNagumo(Generator):
                 "FitzHughNagumo: needs resolution >= 8, rank 1, 2 or 3 and frames >= 2, got "
                 f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}."
             )
-        least = min(self.activator, self.inhibitor, self.final_time, self.step)
-        if not (least > 0 and math.isfinite(self.threshold)):
+        positive = (self.activator, self.inhibitor, self.final_time, self.step)
+        if not (all(v > 0 for v in positive) and math.isfinite(self.threshold)):
             raise ConfigError(
                 "FitzHughNagumo: needs activator, inhibitor, final_time and step > 0 and a finite threshold, "
                 f"got {self.activator}, {self.inhibitor}, {self.final_time}, {self.step}, {self.threshold}."

@@ -115,7 +115,7 @@ class GrayScott(Generator):
                 f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
                 f"refinement={self.refinement}."
             )
-        if not min(self.diffusivity, self.length, self.final_time, self.step) > 0:
+        if not all(v > 0 for v in (self.diffusivity, self.length, self.final_time, self.step)):
             raise ConfigError(
                 "GrayScott: needs diffusivity, length, final_time and step > 0, got "
                 f"{self.diffusivity}, {self.length}, {self.final_time}, {self.step}."

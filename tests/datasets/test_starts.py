@@ -34,27 +34,27 @@ def test_only_the_drawn_waves_are_in_the_sum():
 def test_law_of_the_sums():
     """Amplitudes U(0, 1) of 2 waves: variance 2 (1/3) / 2 = 1/3; 10 percent are of one sign; signs are even.
 
-    4000 samples: standard errors 1 percent of the variance and 0.5 percent of a share; bounds are 4 of them.
+    2000 samples: standard errors 1.5 percent of the variance, 0.5 percent of a share; bounds are 4 of them.
     """
     s = np.arange(16) / 16
-    plain = np.array([SineSum(rectified=0, windowed=0).draw(seed)(s) for seed in range(4000)])
-    assert plain.var() == pytest.approx(1 / 3, rel=0.05)
+    plain = np.array([SineSum(rectified=0, windowed=0).draw(seed)(s) for seed in range(2000)])
+    assert plain.var() == pytest.approx(1 / 3, rel=0.06)
     assert abs(plain.mean()) < 1e-15
-    mixed = np.array([SineSum(windowed=0).draw(seed)(s) for seed in range(4000)])
+    mixed = np.array([SineSum(windowed=0).draw(seed)(s) for seed in range(2000)])
     positive, negative = (mixed > -1e-12).all(axis=1).mean(), (mixed < 1e-12).all(axis=1).mean()
-    assert positive == pytest.approx(0.05, abs=0.014) and negative == pytest.approx(0.05, abs=0.014)
-    cut = np.array([np.abs(SineSum(rectified=0).draw(seed)(s[[0]]))[0] < 1e-8 for seed in range(4000)])
-    assert cut.mean() == pytest.approx(0.1, abs=0.02)
+    assert positive == pytest.approx(0.05, abs=0.027) and negative == pytest.approx(0.05, abs=0.027)
+    cut = np.array([np.abs(SineSum(rectified=0).draw(seed)(s[[0]]))[0] < 1e-8 for seed in range(2000)])
+    assert cut.mean() == pytest.approx(0.1, abs=0.027)
 
 
 def test_choices_do_not_depend_on_each_other():
-    """Amplitude and wave number of one wave: no correlation (standard error 0.016 for 4000)."""
+    """Amplitude and wave number of one wave: no correlation (standard error 0.022 for 2000)."""
     s = np.arange(16) / 16
     law = SineSum(terms=1, rectified=0, windowed=0)
-    waves = np.abs(np.fft.rfft([law.draw(seed)(s) for seed in range(4000)])) / 8
+    waves = np.abs(np.fft.rfft([law.draw(seed)(s) for seed in range(2000)])) / 8
     number, size = waves.argmax(axis=1), waves.max(axis=1)
-    assert abs(np.corrcoef(number, size)[0, 1]) < 4 * 0.016
-    assert np.bincount(number, minlength=5)[1:].min() > 900
+    assert abs(np.corrcoef(number, size)[0, 1]) < 4 * 0.022
+    assert np.bincount(number, minlength=5)[1:].min() > 420
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
