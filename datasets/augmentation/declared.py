@@ -8,7 +8,6 @@ user states a `Symmetries`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sciml.datasets.augmentation.augmentation import Problem
@@ -46,24 +45,37 @@ class Symmetries:
     powers: dict[str, float] = field(default_factory=dict)
 
 
+# Equations whose terms know no place and no direction, and the numbers that their samples may carry.
+_ISOTROPIC = (
+    "allen_cahn", "cahn_hilliard", "fisher", "fitzhugh_nagumo", "gray_scott", "heat", "schrodinger", "wave",
+)  # fmt: skip
+_NUMBERS = {"advection": {"beta"}, "burgers": {"nu"}}
+
+
 def symmetries_of(problem: Problem) -> Symmetries | None:
-    """Those of an equation of this library; None for others.
+    """Those of an equation of this library; None for others, and for samples with numbers unknown here.
 
-    ============================  =========  ============  ========================  ======================
-    ``pde``                       shifts     group         Galilean                  scaled together
-    ============================  =========  ============  ========================  ======================
-    darcy_2d                                 full                                    a by λ, u by 1/λ
-    advection                     all        permutations                            u
-    heat, wave                    periodic   full                                    all fields but c
-    burgers                       all        full, vector  u + b, moving with b
-    navier_stokes_2d_vorticity    unforced:  full, pseudo
-                                  all        scalar; or
-                                             none
-    ============================  =========  ============  ========================  ======================
+    ==============================  ===========  ==================  ===================  ====================
+    ``pde``                         shifts       group               Galilean             scaled together
+    ==============================  ===========  ==================  ===================  ====================
+    darcy_2d                                     full                                     a by λ, u by 1/λ
+    advection                       periodic     permutations                             u
+    heat, wave                      periodic     full                                     all fields but c
+    allen_cahn, cahn_hilliard,      periodic     full
+    fisher, fitzhugh_nagumo,
+    gray_scott, schrodinger
+    burgers                         periodic     full, vector        u + b, moves with b
+    kuramoto_sivashinsky            periodic     reflections,        u + b, moves with
+                                                 vector              alpha b
+    korteweg_de_vries               periodic                         u + b, moves with
+                                                                     c b
+    navier_stokes_2d_vorticity      unforced:    unforced: full,
+                                    periodic     pseudoscalar
+    ==============================  ===========  ==================  ===================  ====================
 
-    The heat and wave equations hold with their walls.  Vorticity does not see a Galilean boost, but its
-    velocity here has no mean by definition: the boosted flow is the solution of another problem.  The
-    "kolmogorov" forcing leaves shifts along x, the "diagonal" one leaves none of these.
+    All hold with the walls of their generators.  Vorticity does not see a Galilean boost, but its velocity
+    here has no mean by definition: the boosted flow is the solution of another problem.  The "kolmogorov"
+    forcing leaves shifts along x, the "diagonal" one leaves none of these.
 
     Examples
     --------
@@ -73,26 +85,28 @@ def symmetries_of(problem: Problem) -> Symmetries | None:
     >>> symmetries_of(flow).shifts
     ('x',)
     """
-    axes = problem.grid.names
-    name = re.sub(r"_[123]d$", "", problem.pde)
+    name, told = re.sub(r"_[123]d$", "", problem.pde), problem.attributes
+    numbers = {n for n, item in problem.fields.items() if item.role == "parameter"}
+    if numbers - _NUMBERS.get(name, set()):
+        return None
+    periodic = tuple(axis.name for axis in problem.grid.axes if axis.periodic)
     if problem.pde == "darcy_2d":
         return Symmetries(group="full", powers={"a": 1.0, "u": -1.0})
     if name == "advection":
-        return Symmetries(axes, "permutations", powers={"u": 1.0})
-    if name in ("heat", "wave"):
-        periodic = tuple(axis.name for axis in problem.grid.axes if axis.periodic)
-        linear = {n: 1.0 for n, f in problem.fields.items() if n != "c" and f.role != "parameter"}
-        return Symmetries(periodic, "full", powers=linear)
+        return Symmetries(periodic, "permutations", powers={"u": 1.0})
+    if name in _ISOTROPIC:
+        linear = name in ("heat", "wave")
+        return Symmetries(periodic, "full", powers={n: 1.0 for n in problem.fields if linear and n != "c"})
     if name == "burgers":
-        return Symmetries(axes, "full", {"u": "vector"}, galilean=1.0, velocity=("u",))
+        return Symmetries(periodic, "full", {"u": "vector"}, galilean=1.0, velocity=("u",))
+    if name == "kuramoto_sivashinsky":
+        speed = float(told.get("sciml_alpha", 0.0))
+        return Symmetries(periodic, "reflections", {"u": "vector"}, galilean=speed, velocity=("u",))
+    if name == "korteweg_de_vries":
+        return Symmetries(periodic, galilean=float(told.get("sciml_convection", 0.0)), velocity=("u",))
     if problem.pde == "navier_stokes_2d_vorticity":
-        return _of_vorticity(problem.attributes, axes)
+        forcing, kinds = told.get("sciml_forcing"), {"w": "pseudoscalar"}
+        if forcing == "none" or told.get("sciml_strength") == 0:
+            return Symmetries(periodic, "full", kinds)
+        return Symmetries(periodic[:1] if forcing == "kolmogorov" else (), "none", kinds)
     return None
-
-
-def _of_vorticity(attributes: Mapping[str, object], axes: tuple[str, ...]) -> Symmetries:
-    forcing, strength = attributes.get("sciml_forcing"), attributes.get("sciml_strength")
-    kinds = {"w": "pseudoscalar"}
-    if forcing == "none" or strength == 0:
-        return Symmetries(axes, "full", kinds)
-    return Symmetries(axes[:1] if forcing == "kolmogorov" else (), "none", kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.datasets.advection import Advection
+from sciml.datasets.allen_cahn import AllenCahn
 from sciml.datasets.augmentation.augmentation import Augmentation, Problem
-from sciml.datasets.augmentation.declared import Symmetries, symmetries_of
+from sciml.datasets.augmentation.declared import _ISOTROPIC, Symmetries, symmetries_of
 from sciml.datasets.augmentation.symmetries import BoxSymmetry, Galilean, Scaling, Shift, moved, shifted
 from sciml.datasets.burgers import Burgers
+from sciml.datasets.cahn_hilliard import CahnHilliard
 from sciml.datasets.elliptic import EllipticSolver
+from sciml.datasets.fisher import Fisher
+from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
+from sciml.datasets.fitzhugh_nagumo import solve as nerve_equation
 from sciml.datasets.generator import Generator
+from sciml.datasets.gray_scott import GrayScott
 from sciml.datasets.heat import Heat
 from sciml.datasets.heat import solve as heat_equation
+from sciml.datasets.korteweg_de_vries import KortewegDeVries
+from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
 from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.schrodinger import Schrodinger
 from sciml.datasets.vorticity import VorticitySolver
 from sciml.datasets.wave import Wave
 from sciml.datasets.wave import solve as wave_equation
@@ -31,6 +41,7 @@ from sciml.signed_permutations import SignedPermutation, signed_permutations
 
 Float = NDArray[np.float64]
 Solve = Callable[[dict[str, Float]], dict[str, Float]]
+Case = tuple[Problem, dict[str, Float], Solve]
 COUNT = 4
 
 
@@ -42,13 +53,6 @@ def of(generator: Generator) -> Problem:
     return Problem(grid, made, about.pde, about.boundary, generator.times, settings)
 
 
-def evolved(generator: Burgers | Advection, step: float) -> Solve:
-    def solve(given: dict[str, Float]) -> dict[str, Float]:
-        return {"u": generator.evolve(given["u"][:, 0], generator.times, step=step)}
-
-    return solve
-
-
 def starts(grid: Grid, components: int = 1, seed: int = 0, boundary: str = "periodic") -> Float:
     """Smooth fields (COUNT, component, *space) that the solvers resolve."""
     law = GaussianField(alpha=4.0, tau=4.0, sigma=60.0, boundary=boundary, modes=4)  # type: ignore[arg-type]
@@ -56,17 +60,33 @@ def starts(grid: Grid, components: int = 1, seed: int = 0, boundary: str = "peri
     return fields.reshape(COUNT, components, *grid.shape)
 
 
-def advection() -> tuple[Problem, dict[str, Float], Solve]:
-    generator = Advection(resolution=16, rank=2, speed=0.3, frames=3)
-    return of(generator), {"u": starts(generator.grid)[:, None]}, evolved(generator, 1.0)
+def evolving(generator: Any, end: float, step: float, size: float = 1.0) -> Case:
+    """A generator with ``evolve``: its states side by side in the components."""
+    grid, states = generator.grid, {f.name: f.components for f in generator.fields if f.role == "state"}
+    times, cuts = np.linspace(0, end, 3), np.cumsum(list(states.values()))[:-1]
+
+    def solve(given: dict[str, Float]) -> dict[str, Float]:
+        start = np.concatenate([given[name][:, 0] for name in states], axis=1)
+        frames = generator.evolve(start, times, step=step)
+        return dict(zip(states, np.split(frames, cuts, axis=2), strict=True))
+
+    start = {
+        name: size * starts(grid, count, seed=20 * i)[:, None]
+        for i, (name, count) in enumerate(states.items())
+    }
+    # Only waves that the solver keeps, so that its first frame is the start.
+    return replace(of(generator), times=times), {n: v[:, :1] for n, v in solve(start).items()}, solve
 
 
-def burgers(rank: int) -> tuple[Problem, dict[str, Float], Solve]:
-    generator = Burgers(resolution=48 // rank, rank=rank, final_time=0.1, frames=3)
-    return of(generator), {"u": starts(generator.grid, rank)[:, None]}, evolved(generator, 0.0025)
+def advection() -> Case:
+    return evolving(Advection(resolution=16, rank=2, speed=0.3), 0.2, 1.0)
 
 
-def heat() -> tuple[Problem, dict[str, Float], Solve]:
+def burgers(rank: int) -> Case:
+    return evolving(Burgers(resolution=48 // rank, rank=rank), 0.1, 0.0025)
+
+
+def heat() -> Case:
     generator = Heat(resolution=12, rank=2, boundary="dirichlet", strength=1.0, frames=3)
     start = starts(generator.grid, boundary="dirichlet")
 
@@ -83,7 +103,7 @@ def heat() -> tuple[Problem, dict[str, Float], Solve]:
     return of(generator), {"u": start[:, None], "f": start[::-1].copy()}, solve
 
 
-def wave() -> tuple[Problem, dict[str, Float], Solve]:
+def wave() -> Case:
     generator = Wave(resolution=12, rank=2, boundary="neumann", frames=3, final_time=0.2)
     start = starts(generator.grid, boundary="neumann")
 
@@ -100,7 +120,21 @@ def wave() -> tuple[Problem, dict[str, Float], Solve]:
     return of(generator), {"u": start[:, None], "v": start[::-1, None].copy(), "c": speed}, solve
 
 
-def darcy() -> tuple[Problem, dict[str, Float], Solve]:
+def nerve() -> Case:
+    generator = FitzHughNagumo(resolution=8)
+    times, start = np.array([0.0, 0.2, 0.4]), starts(generator.grid, boundary="neumann")
+
+    def solve(given: dict[str, Float]) -> dict[str, Float]:
+        frames = []
+        for u, v in zip(given["u"][:, 0, 0], given["v"][:, 0, 0], strict=True):
+            found = nerve_equation(u, v, generator.grid, times=times, step=0.1, refinement=1)
+            frames.append(np.stack([found[name].values[:, None] for name in "uv"]))
+        return dict(zip("uv", np.stack(frames, 1), strict=True))
+
+    return replace(of(generator), times=times), {"u": start[:, None], "v": start[::-1, None].copy()}, solve
+
+
+def darcy() -> Case:
     grid = Grid.box((12, 12))
     made = {"a": Field("a", "input"), "u": Field("u", "output")}
     walls = {name: ["dirichlet", "dirichlet"] for name in "xy"}
@@ -112,7 +146,7 @@ def darcy() -> tuple[Problem, dict[str, Float], Solve]:
     return Problem(grid, made, "darcy_2d", walls, None, {}), {"a": a}, solve
 
 
-def vorticity(forcing: str = "none") -> tuple[Problem, dict[str, Float], Solve]:
+def vorticity(forcing: str = "none") -> Case:
     grid = Grid.box((16, 16), location="node", periodic=True)
     times, (x, y) = np.array([0.0, 0.1, 0.2]), grid.coordinates()
     made = {"w": Field("w", "state", time=True)}
@@ -132,7 +166,7 @@ def vorticity(forcing: str = "none") -> tuple[Problem, dict[str, Float], Solve]:
     return problem, {"w": solve({"w": starts(grid)[:, None]})["w"][:, :1]}, solve
 
 
-def drifting() -> tuple[Problem, dict[str, Float], Solve]:
+def drifting() -> Case:
     """Vorticity with a mean flow (U, V) of each sample, which the library's own solver leaves out."""
     problem, given, _ = vorticity()
     wave = 2 * np.pi * np.fft.fftfreq(16, 1 / 16)
@@ -167,7 +201,7 @@ def drifting() -> tuple[Problem, dict[str, Float], Solve]:
     return whole, {**given, "U": np.linspace(-1, 1, COUNT), "V": np.linspace(0, 0.5, COUNT)}, solve
 
 
-def viscous() -> tuple[Problem, dict[str, Float], Solve]:
+def viscous() -> Case:
     """The map from first to last vorticity with viscosity and duration as numbers of each sample."""
     problem, given, _ = vorticity()
 
@@ -186,11 +220,21 @@ def viscous() -> tuple[Problem, dict[str, Float], Solve]:
 
 TILT = Symmetries(galilean=1.0, velocity=("U", "V"))
 SIZES = Symmetries(powers={"w0": 1.0, "w": 1.0, "nu": 1.0, "T": -1.0})
-CASES: list[tuple[Callable[[], tuple[Problem, dict[str, Float], Solve]], Augmentation]] = [
+CASES: list[tuple[Callable[[], Case], Augmentation]] = [
     (advection, Shift()),
     (advection, Shift(axes=("y",), whole=True)),
     (advection, BoxSymmetry("permutations")),
     (advection, Scaling()),
+    (lambda: evolving(AllenCahn(resolution=16), 0.5, 0.125), Shift()),
+    (lambda: evolving(AllenCahn(resolution=16), 0.5, 0.125), BoxSymmetry("full")),
+    (lambda: evolving(CahnHilliard(resolution=16), 0.4, 0.1), BoxSymmetry("full")),
+    (lambda: evolving(Fisher(resolution=16), 0.1, 0.05), BoxSymmetry("reflections")),
+    (lambda: evolving(GrayScott(resolution=16), 2.0, 0.5), BoxSymmetry("rotations")),
+    (lambda: evolving(Schrodinger(resolution=16, rank=2), 0.1, 0.01), BoxSymmetry("full")),
+    (lambda: evolving(KuramotoSivashinsky(resolution=48), 1.0, 0.02), BoxSymmetry("reflections")),
+    (lambda: evolving(KuramotoSivashinsky(resolution=48), 1.0, 0.02), Galilean()),
+    (lambda: evolving(KortewegDeVries(resolution=32), 0.4, 0.005, 0.3), Shift()),
+    (lambda: evolving(KortewegDeVries(resolution=32), 0.4, 0.005, 0.3), Galilean(0.5)),
     (lambda: burgers(1), Shift()),
     (lambda: burgers(1), BoxSymmetry("reflections")),
     (lambda: burgers(1), Galilean(2.0)),
@@ -198,6 +242,7 @@ CASES: list[tuple[Callable[[], tuple[Problem, dict[str, Float], Solve]], Augment
     (lambda: burgers(2), Galilean()),
     (darcy, BoxSymmetry("full")),
     (darcy, Scaling()),
+    (nerve, BoxSymmetry("full")),
     (heat, BoxSymmetry("rotations")),
     (heat, Scaling(3.0)),
     (wave, BoxSymmetry("full")),
@@ -223,9 +268,7 @@ def starting(problem: Problem, given: dict[str, Float]) -> dict[str, Float]:
 
 
 @pytest.mark.parametrize(("make", "how"), CASES)
-def test_solver_is_equivariant(
-    make: Callable[[], tuple[Problem, dict[str, Float], Solve]], how: Augmentation
-) -> None:
+def test_solver_is_equivariant(make: Callable[[], Case], how: Augmentation) -> None:
     problem, given, solve = make()
     how.check(problem)
     before = given | solve(given)
@@ -239,18 +282,19 @@ def test_solver_is_equivariant(
 
 
 def test_every_declared_equation_is_tested() -> None:
-    names = {make()[0].pde for make, _ in CASES} - {""}
-    for name in (
-        "darcy_2d",
-        "advection_2d",
-        "heat_2d",
-        "wave_2d",
-        "burgers_2d",
-        "navier_stokes_2d_vorticity",
-    ):
-        assert name in names
-        assert symmetries_of(replace(darcy()[0], pde=name)) is not None
-    assert symmetries_of(replace(darcy()[0], pde="lorenz_63")) is None
+    tested, blank = {make()[0].pde for make, _ in CASES}, replace(darcy()[0], fields={})
+    known = [f"{name}_2d" for name in (*_ISOTROPIC, "advection", "burgers", "darcy")]
+    for name in (*known, "kuramoto_sivashinsky", "korteweg_de_vries", "navier_stokes_2d_vorticity"):
+        assert symmetries_of(replace(blank, pde=name)) is not None
+        assert {name, name.replace("2d", "1d")} & tested, name
+    assert symmetries_of(replace(blank, pde="lorenz_63")) is None
+
+
+def test_numbers_that_nobody_knows_are_refused() -> None:
+    """The kinds of the walls, left and right, would have to change places."""
+    walls = {name: Field(name, "parameter") for name in ("left", "right")}
+    with pytest.raises(DataError, match="symmetries of the equation 'wave_1d' are not known"):
+        BoxSymmetry("full").check(replace(wave()[0], pde="wave_1d", fields=walls))
 
 
 def test_what_the_forcing_breaks_is_refused_and_rightly() -> None:
