@@ -5,7 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sciml.grid import Grid
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
+Number = TypeVar("Number", bound=NDArray[Any])
 
 
 class Modes:
@@ -174,12 +175,12 @@ def _positions(rows: NDArray[np.int64], wanted: list[int]) -> list[int]:
 
 
 class ETDRK4:
-    r"""Exponential time differencing of order 4 for u_t = L u + N(u) with diagonal L.
+    r"""Exponential time differencing of order 4 for u_t = L u + N(u, t) with diagonal L.
 
     With z = h L, the linear part is exact and the nonlinear part a Runge-Kutta method with four evaluations:
 
         a = e^(z/2) u + Q N(u),   b = e^(z/2) u + Q N(a),   c = e^(z/2) a + Q (2 N(b) - N(u)),
-        u(t + h) = e^z u + f1 N(u) + 2 f2 (N(a) + N(b)) + f3 N(c).
+        u(t + h) = e^z u + f1 N(u) + f2 (N(a) + N(b)) + f3 N(c).
 
     Q, f1, f2, f3 suffer cancellation near z = 0; they are means over 32 points of a unit circle around z
     (the full circle, so that complex L is treated alike), accurate to rounding.  Steady states are kept.
@@ -191,11 +192,18 @@ class ETDRK4:
     step : float
         h.
 
+    Attributes
+    ----------
+    step : float
+    whole, half, q, f1, f2, f3 : array
+        e^z, e^(z/2) and the weights above, (*shape), real for real L.
+
     Notes
     -----
     Source: Cox and Matthews, J. Comput. Phys. 176 (2002), equations 26 to 29; Kassam and Trefethen, SIAM J.
-    Sci. Comput. 26 (2005), section 3.  For N of waves (purely imaginary eigenvalues q) and L = 0 it is the
-    classical Runge-Kutta method, stable for h |q| < 2.83.
+    Sci. Comput. 26 (2005), section 3; f2 here is twice theirs.  For N of waves (purely imaginary eigenvalues
+    q) and L = 0 it is the classical Runge-Kutta method, stable for h |q| < 2.83.  Where N depends on time, it
+    is taken at t, t + h/2, t + h/2 and t + h.
 
     Examples
     --------
@@ -218,22 +226,65 @@ class ETDRK4:
             f1 += (-4 - r + e * (4 - 3 * r + r**2)) / r**3
             f2 += (2 + r + e * (r - 2)) / r**3
             f3 += (-4 - 3 * r - r**2 + e * (4 - r)) / r**3
-        real = np.isrealobj(z)
-        # Complex also for real L: numpy would convert real factors in every product.
-        scaled = [step / points * (f.real + 0j if real else f) for f in (q, f1, 2 * f2, f3)]
+        weights = [step / points * (f.real if np.isrealobj(z) else f) for f in (q, f1, 2 * f2, f3)]
         self.step = step
-        self.q, self.f1, self.f2, self.f3 = scaled
-        self.whole, self.half = np.exp(z) + 0j, np.exp(z / 2) + 0j
+        self._factors: tuple[NDArray[Any], ...] = (np.exp(z), np.exp(z / 2), *weights)
+        self.whole, self.half, self.q, self.f1, self.f2, self.f3 = self._factors
+        if np.isrealobj(z):  # numpy would convert real factors of complex numbers in every product
+            self._pairs = tuple(np.repeat(f, 2, axis=-1) for f in self._factors)
 
-    def advance(self, u: Complex, nonlinear: Callable[[Complex], Complex]) -> Complex:
-        """One step from u (..., *shape)."""
-        n_u = nonlinear(u)
-        half = self.half * u
-        a = half + self.q * n_u
-        n_a = nonlinear(a)
-        n_b = nonlinear(half + self.q * n_a)
-        n_c = nonlinear(self.half * a + self.q * (2 * n_b - n_u))
-        return self.whole * u + self.f1 * n_u + self.f2 * (n_a + n_b) + self.f3 * n_c
+    def advance(self, u: Number, nonlinear: Callable[..., Number], time: float | None = None) -> Number:
+        """One step from u (..., *shape).
+
+        Parameters
+        ----------
+        u : array
+            float64 (for real L) or complex128.
+        nonlinear : callable
+            N: of an array like u, and of the time if that is given.  Its results are read until the step is
+            done: a new array for each call.
+        time : float, optional
+            t, at the begin of the step.
+        """
+        h = self.step
+        at = [(), (), (), ()] if time is None else [(time,), (time + h / 2,), (time + h / 2,), (time + h,)]
+        paired = np.iscomplexobj(u) and np.isrealobj(self.whole)
+        whole, half, q, f1, f2, f3 = self._pairs if paired else self._factors
+
+        def rate(v: NDArray[Any], stage: int) -> NDArray[Any]:
+            found = nonlinear(v.view(np.complex128) if paired else v, *at[stage])
+            return _parts(found) if paired else found
+
+        start = _parts(u) if paired else u
+        n_u = rate(start, 0)
+        middle = half * start
+        a = q * n_u
+        a += middle
+        n_a = rate(a, 1)
+        b = q * n_a
+        b += middle
+        n_b = rate(b, 2)
+        a *= half
+        np.multiply(2.0, n_b, out=b)
+        b -= n_u
+        b *= q
+        b += a
+        n_c = rate(b, 3)
+        after = whole * start
+        np.multiply(f1, n_u, out=a)
+        after += a
+        np.add(n_a, n_b, out=a)
+        a *= f2
+        after += a
+        np.multiply(f3, n_c, out=a)
+        after += a
+        found: Number = after.view(np.complex128) if paired else after
+        return found
+
+
+def _parts(values: NDArray[Any]) -> Float:
+    """Real and imaginary parts in turns."""
+    return np.ascontiguousarray(values, dtype=np.complex128).view(np.float64)
 
 
 def velocity(modes: Modes, vorticity: Complex) -> tuple[Complex, Complex]:
