@@ -37,9 +37,9 @@ class AllenCahn(Generator):
     r"""Two phases: u_t = d Laplacian(u) + r (u - u^3) on the periodic unit box of any rank.
 
     Dimensionless.  With d = epsilon^2 and r = 1 the usual form; walls between the phases -1 and 1 are about 4
-    sqrt(2 d / r) wide.  The start is half of a Gaussian field of standard deviation about 1 and correlation
-    length 0.15 (`smooth_field`, wave numbers up to 7).  The energy, the mean of d |grad u|^2 / 2 + r (u^2 -
-    1)^2 / 4, never grows (`energy`).
+    sqrt(2 d / r) wide.  The start is tanh(g / 2) with a Gaussian field g of standard deviation about 1 and
+    correlation length 0.15 (`smooth_field`, wave numbers up to 7); |u| stays below 1.  The energy, the mean
+    of d |grad u|^2 / 2 + r (u^2 - 1)^2 / 4, never grows (`energy`).
 
     Scheme: Fourier-Galerkin with exact dealiasing of the cube (|k| < n / 4) on ``refinement * resolution``
     points per axis (2 hold all waves of the frames), spectrally accurate once the walls are resolved;
@@ -138,7 +138,8 @@ class AllenCahn(Generator):
         """Frames for each seed, (n, frames, *space)."""
         fine = self.grid.with_shape([self.refinement * self.resolution] * self.rank)
         held = min(self.resolution // 2, (fine.shape[0] + 3) // 4)
-        start = 0.5 * smooth_field(self.rank, modes=min(8, held)).sample(seeds, fine)[:, None]
+        g = smooth_field(self.rank, modes=min(8, held)).sample(seeds, fine)
+        start = np.tanh(g / 2)[:, None]
         return (np.ascontiguousarray(restrict(self.evolve(start, self.times), fine, self.grid)[:, :, 0]),)
 
     def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:

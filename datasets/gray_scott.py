@@ -55,7 +55,7 @@ class GrayScott(Generator):
 
     Scheme: Fourier-Galerkin with exact dealiasing of the cubes (|k| < n / 4) on ``refinement * resolution``
     points per axis (2 hold all waves of the frames), spectrally accurate once the edges, about 0.03 wide, are
-    resolved; `ETDRK4` of order 4 with steps of ``step`` at most, stable below about 3.
+    resolved; `ETDRK4` of order 4 with steps of ``step`` at most, stable up to 2.
 
     Parameters
     ----------

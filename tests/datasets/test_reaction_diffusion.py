@@ -16,7 +16,7 @@ from sciml.datasets import allen_cahn, cahn_hilliard, fisher, fitzhugh_nagumo, g
 from sciml.datasets.allen_cahn import AllenCahn
 from sciml.datasets.cahn_hilliard import CahnHilliard
 from sciml.datasets.fisher import Fisher
-from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
+from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo, NoFluxSolver
 from sciml.datasets.generator import restrict
 from sciml.datasets.gray_scott import GrayScott
 from sciml.datasets.reaction_diffusion import even_extension, even_grid, evolved
@@ -354,7 +354,7 @@ def test_one_start_at_every_resolution_and_an_honest_estimate(cls):
     much = dataclasses.replace(flow, resolution=128, step=flow.step / 4)
     fine = [restrict(a, much.grid, flow.grid) for a in much.sample([0, 1])]
     for one, other in zip(arrays, fine, strict=True):
-        np.testing.assert_allclose(one[:, 0], other[:, 0], atol=5e-3)  # waves that the solver leaves out
+        np.testing.assert_allclose(one[:, 0], other[:, 0], atol=0.04)  # waves that the solver leaves out
     error = flow.estimate_error([0, 1], arrays)
     for i in range(2):
         truth = max(relative(one[i], other[i]) for one, other in zip(arrays, fine, strict=True))
@@ -384,6 +384,21 @@ def test_baselines(cls):
     errors = [relative(b.trajectory(initial, flow.times.tolist()).numpy(), frames) for b in flow.baselines()]
     assert len(errors) == 3 and errors == sorted(errors) and errors[0] < 0.05
     assert errors[1] < relative(np.broadcast_to(frames[:, :1], frames.shape), frames)
+
+
+def test_baselines_without_flux():
+    flow = FitzHughNagumo(resolution=32, frames=3, final_time=1.0)
+    frames = np.stack(flow.sample([0, 1]), axis=2)
+    initial = torch.from_numpy(frames[:, 0].copy())
+    solvers = flow.baselines()
+    errors = [relative(b.trajectory(initial, flow.times.tolist()).numpy(), frames) for b in solvers]
+    assert errors == sorted(errors) and errors[0] < 1e-2 and errors[1] < 0.1
+    exact = NoFluxSolver(flow, 32, flow.step).trajectory(initial, flow.times.tolist())
+    np.testing.assert_allclose(exact, frames, atol=1e-2)  # the waves that the solver drops from its start
+    assert solvers[1].name == "pseudo-spectral 16x16 without flux, steps up to 0.4"
+    assert build(describe(solvers[1])) == solvers[1]
+    with pytest.raises(ShapeError, match=r"\(n, 2, \*space\)"):
+        solvers[0].trajectory(initial[:, 0], [0.0, 1.0])
 
 
 def test_clusters_are_periodic_and_as_dense_in_every_box():
