@@ -155,7 +155,8 @@ def _tail(modes: Modes, frames: Float) -> float:
     high = np.zeros(modes.shape, dtype=bool)
     for k in modes.wavenumbers:
         high = high | (np.abs(k) > 2 / 3 * np.abs(k).max())
-    squares = np.abs(modes.to_modes(frames[-max(1, len(frames) - 1) :])) ** 2
-    axes = tuple(range(1, squares.ndim))
-    share = (squares * high).sum(axis=axes) / np.maximum(squares.sum(axis=axes), 1e-300)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.abs(modes.to_modes(frames[-max(1, len(frames) - 1) :])) ** 2
+        axes = tuple(range(1, squares.ndim))
+        share = (squares * high).sum(axis=axes) / np.maximum(squares.sum(axis=axes), 1e-300)
     return float(np.sqrt(share).max())

@@ -99,22 +99,12 @@ def pointwise(modes: Modes, function: Callable[[Float], Float]) -> Callable[[Com
     return lambda u, time: modes.to_modes(function(modes.to_values(u)))
 
 
-class Scheme(Protocol):
-    """A one-step method for u_t = L u + N(u), such as `ETDRK4` and `AdditiveRungeKutta`."""
-
-    def __init__(self, linear: NDArray[Any], step: float) -> None: ...
-
-    def advance(self, u: Complex, nonlinear: Callable[[Complex], Complex]) -> Complex:
-        """One step; calls ``nonlinear`` once per stage, in the order of the stages."""
-        ...
-
-
 class AdditiveRungeKutta:
     r"""Implicit-explicit Runge-Kutta method of order 4: L implicit and L-stable, N explicit.
 
-    Stages v_i = u + h sum_{j<i} (a_ij N(v_j) + b_ij L v_j) + h b_ii L v_i with six stages of second order,
-    stiffly accurate in L.  Next to `ETDRK4` it takes six evaluations of N instead of four and its error is
-    larger; it shares none of its formulas, so that two runs check each other.
+    Stages v_i = u + h sum_{j<i} (a_ij N(v_j) + b_ij L v_j) + h b_ii L v_i, i <= 6, with N at the times t +
+    c_i h; the last one is stiffly accurate in L.  Next to `ETDRK4` it takes six evaluations of N instead of
+    four; it shares none of its formulas, so that two runs check each other.
 
     Parameters
     ----------
@@ -182,14 +172,15 @@ class AdditiveRungeKutta:
         self.step = step
         self._linear, self._solve = z, 1 / (1 - z / 4)
 
-    def advance(self, u: Complex, nonlinear: Callable[[Complex], Complex]) -> Complex:
-        """One step from u (..., *shape)."""
-        stage, explicit, implicit = u, [self.step * nonlinear(u)], [self._linear * u]
-        for a, b in zip(self.explicit[1:], self.implicit[1:], strict=True):
+    def advance(self, u: Complex, nonlinear: Callable[..., Complex], time: float | None = None) -> Complex:
+        """One step from u (..., *shape); ``nonlinear`` also takes the time if that is given."""
+        at = [() if time is None else (time + node * self.step,) for node in self.nodes]
+        stage, explicit, implicit = u, [self.step * nonlinear(u, *at[0])], [self._linear * u]
+        for a, b, instant in zip(self.explicit[1:], self.implicit[1:], at[1:], strict=True):
             known = u + _combination(a, explicit) + _combination(b, implicit)
             stage = self._solve * known
             implicit.append(4 * (stage - known))  # z v, without the loss of digits where z is large
-            explicit.append(self.step * nonlinear(stage))
+            explicit.append(self.step * nonlinear(stage, *instant))
         last = [w - a for w, a in zip(self.weights, (*self.explicit[-1], 0.0), strict=True)]
         return stage + _combination(last, explicit)
 
@@ -202,7 +193,7 @@ def _combination(factors: Sequence[float], terms: Sequence[Complex]) -> Complex:
     return total
 
 
-_NODES = {ETDRK4: (0.0, 0.5, 0.5, 1.0), AdditiveRungeKutta: AdditiveRungeKutta.nodes}
+Scheme = type[ETDRK4] | type[AdditiveRungeKutta]
 
 
 def run(
@@ -212,7 +203,7 @@ def run(
     *,
     step: float | Float,
     parameters: Sequence[Float] = (),
-    scheme: type[ETDRK4] | type[AdditiveRungeKutta] = ETDRK4,
+    scheme: Scheme = ETDRK4,
     block: int | None = None,
 ) -> Float:
     """Frames (samples, len(times), components, *grid) of a system, from values at the first time.
@@ -281,11 +272,12 @@ def _march(
     initial: Float,
     times: Float,
     step: float,
-    scheme: type[ETDRK4] | type[AdditiveRungeKutta],
+    scheme: Scheme,
     methods: dict[float, Any],
 ) -> Iterator[Float]:
     """The frames of one block, one after the other."""
-    nodes = _NODES[scheme]
+    linear = np.asarray(system.linear)
+    linear = np.broadcast_to(linear, np.broadcast_shapes(linear.shape, system.modes.shape))
     u = system.start(initial)
     yield system.values(u)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -293,10 +285,9 @@ def _march(
             count = max(1, math.ceil(duration / step * (1 - 1e-9)))
             h = duration / count
             if h not in methods:
-                methods[h] = scheme(system.linear, h)
+                methods[h] = scheme(linear, h)
             for i in range(count if np.isfinite(u).any() else 0):
-                stages = iter([begin + (i + node) * h for node in nodes])
-                u = methods[h].advance(u, lambda v, stages=stages: system.rate(v, next(stages)))
+                u = methods[h].advance(u, system.rate, begin + i * h)
             values = system.values(u)
             lost = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
             values[lost] = np.nan
