@@ -8,24 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sciml.datasets.linear_systems import solve_cells
 from sciml.errors import DataError, ShapeError
 from sciml.grid import Grid
 
 Float = NDArray[np.float64]
 Walls = Sequence[tuple[ArrayLike, ArrayLike]]
 
-# Band matrices up to this many numbers (128 MiB) are factorized as bands, larger ones as sparse matrices.
-# Measured on one core, ms per solve, band | SuperLU (COLAMD) | SuperLU (minimum degree on A + A^T):
-#   2-D  32^2: 0.2 | 1.5 | 1.0    64^2: 2.0 | 6.5 | 4.5    128^2: 15 | 37 | 24    256^2: 173 | 176 | 144
-#   3-D   8^3: 0.3 | 1.4 | 1.1    16^3: 10 | 39 | 20        24^3: 124 | 473 | 175
-_BAND_LIMIT = 2**24
-
-# A sample whose relative residual is larger is not a solution.  Direct solves here reach 1e-13.
+# A sample whose relative residual is larger is not a solution.  Those of `solve_cells` reach 3e-11.
 _RESIDUAL = 1e-10
 
 
 class EllipticSolver:
-    r"""Direct solver of -div(a grad u) = f with given values of u on the walls of a box, u = g.
+    r"""Solver of -div(a grad u) = f with given values of u on the walls of a box, u = g.
 
     Values at the centers of the cells of a grid of rank 1, 2 or 3.  The flux between two cells is the exact
     one for a coefficient that is constant in each of them (two resistances in series): a_face = 2 a b / (a +
@@ -49,10 +44,10 @@ class EllipticSolver:
 
     Notes
     -----
-    Banded Cholesky factorization with the longest axis outermost (LAPACK pbsv), or SuperLU where the band is
-    too wide; coefficients of all samples are assembled at once.  Sources: Patankar, *Numerical Heat Transfer
-    and Fluid Flow* (1980), section 4.2-3 (harmonic mean); Eymard, Gallouet and Herbin, *Finite Volume
-    Methods* (2000), chapter 3 (convergence, with discontinuous coefficients).
+    Every sample is solved by itself, directly or by preconditioned conjugate gradients, as `solve_cells`
+    chooses; relative residuals are checked.  Sources: Patankar, *Numerical Heat Transfer and Fluid Flow*
+    (1980), section 4.2-3 (harmonic mean); Eymard, Gallouet and Herbin, *Finite Volume Methods* (2000),
+    chapter 3 (convergence, with discontinuous coefficients).
 
     Examples
     --------
@@ -71,11 +66,8 @@ class EllipticSolver:
         if grid.rank > 3:
             raise ShapeError(f"EllipticSolver: at most 3 axes, got {grid.rank}.")
         self.grid = grid
-        # The band is as wide as one slab across the outermost axis: put the longest axis there.
-        self._order = sorted(range(grid.rank), key=lambda i: -grid.shape[i])
-        shape = [grid.shape[i] for i in self._order]
-        self._strides = {axis: math.prod(shape[at + 1 :]) for at, axis in enumerate(self._order)}
         self.volume = math.prod(axis.spacing for axis in grid.axes)
+        self._uniform = [self.volume / axis.spacing**2 for axis in grid.axes]
 
     def solve(self, coefficient: ArrayLike, source: ArrayLike = 1.0, walls: Walls | None = None) -> Float:
         """Cell values of u, (n, *shape), float64.
@@ -95,13 +87,21 @@ class EllipticSolver:
             If a coefficient is not positive and finite, or a relative residual exceeds 1e-10.
         """
         values = self._checked(coefficient)
-        faces = self.transmissibilities(values)
-        load = np.broadcast_to(np.asarray(source, dtype=np.float64), values.shape) * self.volume
-        return self.solve_network(faces, load, walls)
+        load = np.broadcast_to(np.asarray(source, dtype=np.float64), values.shape)
+        given = self._wall_values(walls, len(values))
+        # One sample at a time: arrays stay in the cache, and memory does not grow with the batch.
+        return np.stack(
+            [
+                self._solve_sample(j, self._faces(values[j : j + 1]), load[j : j + 1] * self.volume, given)
+                for j in range(len(values))
+            ]
+        )
 
     def transmissibilities(self, coefficient: ArrayLike) -> list[Float]:
         """Flux per difference of u through every face, walls included: one (n, .., size + 1, ..) per axis."""
-        values = self._checked(coefficient)
+        return self._faces(self._checked(coefficient))
+
+    def _faces(self, values: Float) -> list[Float]:
         result = []
         for i, axis in enumerate(self.grid.axes):
             resistance = 0.5 / np.moveaxis(values, i + 1, 1)  # half a cell, from its center to the face
@@ -109,7 +109,7 @@ class EllipticSolver:
             series[:, 0] = resistance[:, 0]
             np.add(resistance[:, :-1], resistance[:, 1:], out=series[:, 1:-1])
             series[:, -1] = resistance[:, -1]
-            result.append(np.moveaxis(self.volume / axis.spacing**2 / series, 1, i + 1))
+            result.append(np.moveaxis(self._uniform[i] / series, 1, i + 1))
         return result
 
     def solve_network(self, faces: Sequence[Float], load: Float, walls: Walls | None = None) -> Float:
@@ -118,14 +118,37 @@ class EllipticSolver:
         `solve` is this with `transmissibilities`; coarse models bring faces of their own.  Raises `DataError`
         if a relative residual exceeds 1e-10.
         """
-        right = np.array(load, dtype=np.float64)
+        right = np.asarray(load, dtype=np.float64)
+        given = self._wall_values(walls, len(right))
+        return np.stack(
+            [
+                self._solve_sample(j, [face[j : j + 1] for face in faces], right[j : j + 1], given)
+                for j in range(len(right))
+            ]
+        )
+
+    def _wall_values(self, walls: Walls | None, samples: int) -> list[tuple[Float, Float]]:
+        """Each (samples, *shape without the axis)."""
+        found = []
         for i, (lower, upper) in enumerate(walls or ()):
+            shape = (samples, *self.grid.shape[:i], *self.grid.shape[i + 1 :])
+            low, high = (
+                np.broadcast_to(np.asarray(value, dtype=np.float64), shape) for value in (lower, upper)
+            )
+            found.append((low, high))
+        return found
+
+    def _solve_sample(
+        self, j: int, faces: Sequence[Float], load: Float, walls: Sequence[tuple[Float, Float]]
+    ) -> Float:
+        """Of sample j, (*shape); faces and load have a first axis of one, walls are those of all samples."""
+        right = np.array(load)
+        for i, (lower, upper) in enumerate(walls):
             flux, rows = np.moveaxis(faces[i], i + 1, 1), np.moveaxis(right, i + 1, 1)
-            rows[:, 0] += flux[:, 0] * np.asarray(lower, dtype=np.float64)
-            rows[:, -1] += flux[:, -1] * np.asarray(upper, dtype=np.float64)
-        diagonal = _diagonal(faces, right)
-        solution = self._factorize_and_solve(faces, diagonal, right)
-        _check_residual(_residual(faces, diagonal, right, solution), right)
+            rows[:, 0] += flux[:, 0] * lower[j]
+            rows[:, -1] += flux[:, -1] * upper[j]
+        solution = solve_cells([face[0] for face in faces], right[0], self._uniform)
+        _check_residual(j, _residual(faces, _diagonal(faces, right), right, solution[None]), right)
         return solution
 
     def relax(self, faces: Sequence[Float], load: Float, solution: Float, *, sweeps: int) -> Float:
@@ -157,31 +180,6 @@ class EllipticSolver:
             raise DataError("EllipticSolver: the coefficient must be positive and finite in every cell.")
         return values
 
-    def _factorize_and_solve(self, faces: Sequence[Float], diagonal: Float, right: Float) -> Float:
-        """One symmetric solve per sample, in the order of unknowns that makes the band narrow."""
-        permutation = [0, *(i + 1 for i in self._order)]
-        inverse = np.argsort(permutation)
-        samples, shape = len(right), tuple(right.shape[i] for i in permutation)
-        flat_right = right.transpose(permutation).reshape(samples, -1)
-        bands = {0: diagonal.transpose(permutation).reshape(samples, -1)}
-        for i, face in enumerate(faces):
-            # Row r couples to row r + stride; the last layer along the axis has no inner face there (zero).
-            inner = np.zeros_like(diagonal)
-            np.moveaxis(inner, i + 1, 1)[:, :-1] = -np.moveaxis(face, i + 1, 1)[:, 1:-1]
-            stride = self._strides[i]
-            # An axis of one cell has no inner faces, and its stride may be that of another axis.
-            if self.grid.shape[i] > 1:
-                bands[stride] = inner.transpose(permutation).reshape(samples, -1)
-        width = max(bands)
-        solve = _solve_band if (width + 1) * flat_right.shape[1] <= _BAND_LIMIT else _solve_sparse
-        solution = np.stack(
-            [
-                solve({offset: band[j] for offset, band in bands.items()}, flat_right[j])
-                for j in range(samples)
-            ]
-        )
-        return np.ascontiguousarray(solution.reshape(shape).transpose(inverse))
-
 
 def _diagonal(faces: Sequence[Float], load: Float) -> Float:
     """Diagonal of the matrix: the sum of the transmissibilities around each cell."""
@@ -203,41 +201,12 @@ def _residual(faces: Sequence[Float], diagonal: Float, right: Float, solution: F
     return residual
 
 
-def _check_residual(residual: Float, right: Float) -> None:
-    """Raise unless |b - A u| <= 1e-10 |b| for every sample."""
-    axes = tuple(range(1, right.ndim))
-    left, scale = np.sqrt((residual**2).sum(axis=axes)), np.sqrt((right**2).sum(axis=axes))
-    bad = ~(left <= _RESIDUAL * scale)  # NaN counts as bad
-    if bad.any():
-        j = int(np.argmax(bad))
+def _check_residual(j: int, residual: Float, right: Float) -> None:
+    """Raise unless |b - A u| <= 1e-10 |b| for sample j."""
+    left, scale = float(np.linalg.norm(residual)), float(np.linalg.norm(right))
+    if not left <= _RESIDUAL * scale:  # NaN counts as bad
         raise DataError(
-            f"EllipticSolver: sample {j} has a residual of {left[j]:.3g} for a right-hand side of norm "
-            f"{scale[j]:.3g}, more than {_RESIDUAL:g} of it. Is the source finite, and the contrast of the "
+            f"EllipticSolver: sample {j} has a residual of {left:.3g} for a right-hand side of norm "
+            f"{scale:.3g}, more than {_RESIDUAL:g} of it. Is the source finite, and the contrast of the "
             "coefficient within double precision?"
         )
-
-
-def _solve_band(bands: dict[int, Float], right: Float) -> Float:
-    """Banded Cholesky: lower bands {offset: values of row r, column r + offset}."""
-    from scipy.linalg import solveh_banded
-
-    matrix = np.zeros((max(bands) + 1, right.size))
-    for offset, band in bands.items():
-        matrix[offset] = band
-    solution: Float = solveh_banded(matrix, right, lower=True, overwrite_ab=True, check_finite=False)
-    return solution
-
-
-def _solve_sparse(bands: dict[int, Float], right: Float) -> Float:
-    """SuperLU in its symmetric mode: minimum degree on A + A^T, diagonal pivots (safe for an M-matrix)."""
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import splu
-
-    size = right.size
-    below = {-k: band[: size - k] for k, band in bands.items()}
-    above = {k: band[: size - k] for k, band in bands.items()}
-    every = below | above
-    matrix = diags_array(list(every.values()), offsets=list(every), shape=(size, size)).tocsc()
-    factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    solution: Float = factors.solve(right)
-    return solution

@@ -7,14 +7,19 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 
-from sciml.datasets.bench import navier_stokes
+from sciml.datasets.bench import darcy, navier_stokes
 from sciml.datasets.bench.timing import Outcome, Race, run
 from sciml.kernels.bench.machine import context
 
-RACES: Mapping[str, Callable[[bool], Race]] = {"navier-stokes": navier_stokes.race}
+RACES: Mapping[str, Callable[[bool], Race]] = {
+    "darcy": darcy.race,
+    "darcy-default-order": partial(darcy.race, order="COLAMD"),
+    "navier-stokes": navier_stokes.race,
+}
 """By name; the argument asks for a tiny case, to see that everything runs."""
 
 

@@ -59,7 +59,7 @@ def test_estimate_covers_the_distance_to_a_much_finer_grid():
     """The distance to 4 times finer cells lies below the estimate (order 1) and above a third of it."""
     darcy = Darcy(resolution=32)
     a, u = darcy.sample(range(3))
-    estimate = darcy.estimate_error((a, u))
+    estimate = darcy.estimate_error(range(3), (a, u))
     fine = EllipticSolver(Grid.box((128, 128))).solve(a.repeat(4, 1).repeat(4, 2))
     averages = fine.reshape(3, 32, 4, 32, 4).mean(axis=(2, 4))
     distance = np.sqrt(((u - averages) ** 2).sum(axis=(1, 2)) / (u**2).sum(axis=(1, 2)))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sciml.datasets import elliptic
+from sciml.datasets import linear_systems
 from sciml.datasets.elliptic import EllipticSolver
 from sciml.errors import DataError, ShapeError
 from sciml.grid import Grid
@@ -135,16 +135,48 @@ def test_constant_walls_without_source_give_a_constant(case):
     np.testing.assert_allclose(solver.solve(a, 0.0, [(2.5, 2.5)] * solver.grid.rank), 2.5, rtol=1e-12)
 
 
-def test_the_general_sparse_route_agrees_with_the_band(case, monkeypatch):
-    solver, a, f = case
-    band = solver.solve(a, f)
-    monkeypatch.setattr(elliptic, "_BAND_LIMIT", 0)
-    np.testing.assert_allclose(solver.solve(a, f), band, rtol=1e-11)
+ROUTES = {
+    "_solve_fast_poisson": {},
+    "_solve_band": {"_SPREAD": 0.0},
+    "_solve_sparse": {"_SPREAD": 0.0, "_BAND_WORK": 0},
+    "_solve_multigrid": {"_SPREAD": 0.0, "_BAND_WORK": 0, "_SPARSE_CELLS": {1: 0, 2: 0, 3: 0}},
+}
 
 
-def test_a_sample_does_not_know_its_batch(case):
+@pytest.mark.parametrize("name", ROUTES)
+def test_all_solvers_of_linear_systems_agree(case, name, monkeypatch):
     solver, a, f = case
-    assert (solver.solve(a, f)[1:2] == solver.solve(a[1:2], f[1:2])).all()
+    walls = [(0.3, -1.0)] * solver.grid.rank
+    u = solver.solve(a, f, walls)
+    called = []
+    route = getattr(linear_systems, name)
+    monkeypatch.setattr(linear_systems, name, lambda *given: called.append(name) or route(*given))
+    for limit, value in {"_SMALL_BAND": 0, **ROUTES[name]}.items():
+        monkeypatch.setattr(linear_systems, limit, value)
+    # residuals of 1e-11 times the condition of these small systems, about 100
+    np.testing.assert_allclose(solver.solve(a, f, walls), u, atol=1e-9 * np.abs(u).max())
+    assert called == [name] * 3
+
+
+@pytest.mark.parametrize("n", [48, 63, 64])
+@pytest.mark.parametrize("iterate", [False, True])
+def test_same_bits_alone_and_among_others(n, iterate, monkeypatch):
+    if iterate:
+        monkeypatch.setattr(linear_systems, "_SMALL_BAND", 0)
+    solver = EllipticSolver(Grid.box((n, n)))
+    a = np.where(np.random.default_rng(n).random((3, n, n)) > 0.5, 12.0, 3.0)
+    assert (solver.solve(a)[1:2] == solver.solve(a[1:2])).all()
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (24, 32, 20)])
+def test_iterations_end_with_a_small_residual(shape):
+    """Out of what flows in, 1e-10 is lost at most, and the bound of the spectrum bounds the iterations."""
+    solver = EllipticSolver(Grid.box(shape, upper=[1.0, 2.0, 0.5][: len(shape)]))
+    a = np.where(np.random.default_rng(5).random((1, *shape)) > 0.5, 12.0, 3.0)
+    u = solver.solve(a)
+    assert (u > 0).all()
+    inflow = solver.grid.weights().sum()
+    np.testing.assert_allclose(solver.boundary_flux(a, u), inflow, rtol=1e-10)
 
 
 def test_refusals(case):
