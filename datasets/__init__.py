@@ -21,6 +21,7 @@ from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
 from sciml.datasets.lorenz import Lorenz63, Lorenz96
 from sciml.datasets.navier_stokes import NavierStokes
 from sciml.datasets.schrodinger import Schrodinger
+from sciml.datasets.swift_hohenberg import SwiftHohenberg
 from sciml.datasets.wave import Wave
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "Lorenz96",
     "NavierStokes",
     "Schrodinger",
+    "SwiftHohenberg",
     "Wave",
 ]

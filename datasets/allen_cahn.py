@@ -73,7 +73,7 @@ class AllenCahn(Generator):
     Source: Allen and Cahn, Acta Metallurgica 27 (1979), equation 11.  The benchmark of physics-informed
     networks is d = 1e-4, r = 5 on (-1, 1) from x^2 cos(pi x) (Raissi, Perdikaris and Karniadakis, J. Comput.
     Phys. 378 (2019), section 3.2.2), a start whose slope jumps at the ends: see `solve`.  Its file is a
-    solution with 512 points without dealiasing (found again to 1e-10), which is 1.4e-6 off at t = 1.
+    solution with 512 points without dealiasing (found again to 1e-9), which is 1.4e-6 off at t = 1.
     d = 1e-3 between walls u = -1, also called by this name, is another problem.
 
     Examples
