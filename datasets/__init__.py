@@ -12,15 +12,20 @@ from sciml.datasets.allen_cahn import AllenCahn
 from sciml.datasets.burgers import Burgers
 from sciml.datasets.cahn_hilliard import CahnHilliard
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.elasticity import Elasticity
+from sciml.datasets.euler import Euler
 from sciml.datasets.fisher import Fisher
 from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
+from sciml.datasets.forced_burgers import ForcedBurgers
 from sciml.datasets.gray_scott import GrayScott
 from sciml.datasets.heat import Heat
 from sciml.datasets.korteweg_de_vries import KortewegDeVries
 from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
 from sciml.datasets.lorenz import Lorenz63, Lorenz96
 from sciml.datasets.navier_stokes import NavierStokes
+from sciml.datasets.poisson import PoissonWithHoles
 from sciml.datasets.schrodinger import Schrodinger
+from sciml.datasets.shallow_water import ShallowWater
 from sciml.datasets.swift_hohenberg import SwiftHohenberg
 from sciml.datasets.wave import Wave
 
@@ -30,8 +35,11 @@ __all__ = [
     "Burgers",
     "CahnHilliard",
     "Darcy",
+    "Elasticity",
+    "Euler",
     "Fisher",
     "FitzHughNagumo",
+    "ForcedBurgers",
     "GrayScott",
     "Heat",
     "KortewegDeVries",
@@ -39,7 +47,9 @@ __all__ = [
     "Lorenz63",
     "Lorenz96",
     "NavierStokes",
+    "PoissonWithHoles",
     "Schrodinger",
+    "ShallowWater",
     "SwiftHohenberg",
     "Wave",
 ]

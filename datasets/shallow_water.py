@@ -335,8 +335,8 @@ def solve(
 
     >>> grid = Grid.box((200,), lower=-2.0, upper=2.0)
     >>> flow = solve(lambda x: np.where(x < 0, 1.0, 0.0), grid, times=[0.0, 0.5])
-    >>> flow["h"].sel(x=0.0, time=0.5, method="nearest").round(2).item()  # exact: 4/9
-    0.44
+    >>> flow["h"].sel(time=0.5).interp(x=0.25).round(2).item()  # exact: 1/4
+    0.25
     """
     who, at = "shallow_water.solve", instants("shallow_water.solve", times)
     h = on_grid(f"{who}: depth", depth, grid)

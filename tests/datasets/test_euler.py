@@ -82,7 +82,7 @@ def test_no_tube():
 # Shock tubes.
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_rates_in_sods_tube(count):
     """0.77, 0.89, 0.93, 0.79 from 100 to 1600 cells: shock 1, contact 2/3 in the end."""
     errors = []
@@ -115,7 +115,7 @@ def test_hard_tubes(left, right, start, time, bound):
 def test_no_expansion_shock_at_the_sonic_point():
     """There the density of the exact fan is smooth; a glitch would stand at x = start whatever the grid."""
     steepest = []
-    for n in (100, 200, 400):
+    for n in (100, 200):
         flow, _ = tube((1, 0.75, 1), (0.125, 0, 0.1), n, 0.2, start=-0.2)
         near = flow["rho"][-1].sel(x=slice(-0.25, -0.15)).values
         steepest.append(np.abs(np.diff(near)).max() * n)
@@ -171,8 +171,8 @@ def test_order_two_of_a_density_wave():
         def rho(t, x=x, n=n):
             return 1 + np.sin(2 * np.pi * (x - 0.8 * t)) * np.sinc(1 / n) / 2
 
-        flow = solve(rho(0.0), grid, velocity=0.8, times=[0.0, 0.25], limiter="van_leer")
-        errors.append(float(np.abs(flow["rho"].values[-1] - rho(0.25)).mean()))
+        flow = solve(rho(0.0), grid, velocity=0.8, times=[0.0, 0.1], limiter="van_leer")
+        errors.append(float(np.abs(flow["rho"].values[-1] - rho(0.1)).mean()))
         np.testing.assert_allclose(flow["p"].values, 1.0, rtol=1e-12)
     np.testing.assert_allclose(orders(errors), 2.0, atol=0.1)
 
@@ -196,20 +196,21 @@ def vortex_error(n, time=1.0, size=10.0):
 
 def test_isentropic_vortex():
     """Order 2.2 on the way to 2; the long form goes on."""
-    errors = [vortex_error(n, 0.2) for n in (32, 64, 128)]
-    np.testing.assert_allclose(orders(errors)[-1], 2.1, atol=0.2)
+    errors = [vortex_error(n, 0.2) for n in (32, 64, 96)]
+    order = np.log(errors[1] / errors[2]) / np.log(1.5)
+    assert 1.9 < order < 2.3, order
 
 
 @pytest.mark.slow
 def test_isentropic_vortex_over_four_refinements():
-    errors = [vortex_error(n, 0.5) for n in (32, 64, 128, 256, 512)]
-    np.testing.assert_allclose(orders(errors)[1:], 2.0, atol=0.1)
+    errors = [vortex_error(n, 0.5) for n in (16, 32, 64, 128, 256)]
+    assert (orders(errors) > 1.9).all() and (orders(errors) < 2.3).all(), orders(errors)
 
 
 @pytest.mark.parametrize("start", ["smooth", "jumps"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_mass_momentum_and_energy_stay(rank, start):
-    flow = Euler(resolution={1: 64, 2: 24, 3: 8}[rank], rank=rank, start=start, final_time=1.0, frames=3)
+    flow = Euler(resolution={1: 48, 2: 16, 3: 8}[rank], rank=rank, start=start, final_time=1.0, frames=2)
     frames, floored = flow.scheme(flow.grid).run(flow.initial([0, 1]), flow.times.tolist())
     sums = frames.mean(axis=tuple(range(3, 3 + rank)))
     assert np.abs(sums - sums[:, :1]).max() < 1e-13 and (floored == 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -67,15 +68,15 @@ def dam_errors(right, exact, sizes):
 
 def test_dam_break_over_wet_ground():
     """Rates near 1: a shock and two kinks; with a sonic point where the dam was."""
-    errors = dam_errors(0.1, lambda x: stoker(x / 0.4, 1.0, 0.1)[0], (50, 100, 200, 400, 800))
-    assert errors[-1] < 7e-4
+    errors = dam_errors(0.1, lambda x: stoker(x / 0.4, 1.0, 0.1)[0], (50, 100, 200, 400))
+    assert errors[-1] < 8e-4
     # The shock lies elsewhere in its cell on each grid: single rates scatter, the trend does not.
-    assert abs(np.log2(errors[0] / errors[-1]) / 4 - 1) < 0.1, orders(errors)
+    assert abs(np.log2(errors[0] / errors[-1]) / 3 - 1) < 0.1, orders(errors)
 
 
 def test_dam_break_over_dry_ground():
-    errors = dam_errors(0.0, lambda x: ritter(x / 0.4, 1.0), (50, 100, 200, 400, 800))
-    assert errors[-1] < 1e-3
+    errors = dam_errors(0.0, lambda x: ritter(x / 0.4, 1.0), (50, 100, 200, 400))
+    assert errors[-1] < 2e-3
     assert (orders(errors) > 0.75).all(), orders(errors)
 
 
@@ -117,10 +118,11 @@ def test_a_lake_stays_at_rest(limiter, level):
     assert np.abs(flow["m"].values).max() < 1e-14
 
 
-def test_order_two_over_a_bed():
+@pytest.mark.parametrize("count", [4, pytest.param(6, marks=pytest.mark.slow)])
+def test_order_two_over_a_bed(count):
     """Waves on a stream over a hill, each grid against the next: depth and momentum."""
     found = []
-    for n in (64, 128, 256, 512, 1024, 2048):
+    for n in (64, 128, 256, 512, 1024, 2048)[:count]:
         grid = Grid.box((n,), periodic=True)
         bed = fine_averages(lambda x: 0.1 * np.cos(2 * np.pi * x), grid)
         h = fine_averages(lambda x: 1 + 0.1 * np.sin(2 * np.pi * x), grid) - bed
@@ -287,10 +289,10 @@ def test_the_law_of_the_dam():
 
 def test_the_error_estimate_is_one():
     """Against four times the cells."""
-    flow = ShallowWater(resolution=16, frames=3)
+    flow = ShallowWater(resolution=16, frames=3, final_time=0.5)
     h, m = flow.sample([0, 1])
     estimate = flow.estimate_error([0, 1], [h, m])
-    fine = ShallowWater(resolution=64, frames=3).sample([0, 1])
+    fine = replace(flow, resolution=64).sample([0, 1])
     wrong, size = np.zeros(2), np.zeros(2)
     for a, b in zip((h, m), fine, strict=True):
         wrong += ((a - cell_averages(b, 4, 2)) ** 2).reshape(2, -1).sum(axis=1)
