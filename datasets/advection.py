@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import box, instants
+from sciml.datasets.series import box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import SineSum
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ShapeError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -86,16 +86,12 @@ class Advection(Generator):
     frames: int = 41
 
     def __post_init__(self) -> None:
-        if self.resolution < 2 or self.rank not in (1, 2, 3) or self.frames < 2 or not self.final_time > 0:
-            raise ConfigError(
-                "Advection: needs resolution >= 2, rank 1, 2 or 3, frames >= 2 and final_time > 0, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
-                f"final_time={self.final_time}."
-            )
-        if not (math.isfinite(self.speed) and 0 <= self.spread < math.inf):
-            raise ConfigError(
-                f"Advection: needs a finite speed and spread >= 0, got {self.speed} and {self.spread}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 2, "frames": 2, "spread": 0},
+            positive=("final_time",),
+            finite=("speed", "spread"),
+        )
         self._law()
 
     def _law(self) -> SineSum:

@@ -15,11 +15,10 @@ from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import box
+from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
 from sciml.description import describable
-from sciml.errors import ConfigError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -93,17 +92,11 @@ class AllenCahn(Generator):
     step: float = 0.125
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2, 3) or self.frames < 2 or self.refinement < 1:
-            raise ConfigError(
-                "AllenCahn: needs resolution >= 8, rank 1, 2 or 3, frames >= 2 and refinement >= 1, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
-                f"refinement={self.refinement}."
-            )
-        if not all(v > 0 for v in (self.diffusivity, self.reaction, self.final_time, self.step)):
-            raise ConfigError(
-                "AllenCahn: needs diffusivity, reaction, final_time and step > 0, got "
-                f"{self.diffusivity}, {self.reaction}, {self.final_time}, {self.step}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "refinement": 1},
+            positive=("diffusivity", "reaction", "final_time", "step"),
+        )
 
     @property
     def grid(self) -> Grid:

@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import allen_cahn
 from sciml.datasets.generator import Generator, Values, restrict, richardson
-from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.reaction_diffusion import SOLVER
+from sciml.datasets.reaction_diffusion import SOLVER, solved_field
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, pointwise, run
-from sciml.datasets.series import box
-from sciml.datasets.solutions import Function, labelled
+from sciml.datasets.series import box, check_settings
+from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -96,18 +95,13 @@ class CahnHilliard(Generator):
     step: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2, 3) or self.frames < 2 or self.refinement < 1:
-            raise ConfigError(
-                "CahnHilliard: needs resolution >= 8, rank 1, 2 or 3, frames >= 2 and refinement >= 1, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
-                f"refinement={self.refinement}."
-            )
-        positive = (self.epsilon, self.mobility, self.final_time, self.step)
-        if not (all(v > 0 for v in positive) and abs(self.mean) < 1):
-            raise ConfigError(
-                "CahnHilliard: needs epsilon, mobility, final_time and step > 0 and |mean| < 1, got "
-                f"{self.epsilon}, {self.mobility}, {self.final_time}, {self.step} and {self.mean}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "refinement": 1},
+            positive=("epsilon", "mobility", "final_time", "step"),
+        )
+        if not abs(self.mean) < 1:
+            raise ConfigError(f"CahnHilliard: mean must lie between -1 and 1, got {self.mean}.")
 
     @property
     def grid(self) -> Grid:
@@ -221,26 +215,13 @@ def solve(
         raise ConfigError(
             f"cahn_hilliard.solve: epsilon and mobility must be positive, got {epsilon} and {mobility}."
         )
-    frames, accuracy = solved(
+    return solved_field(
         "cahn_hilliard.solve",
         partial(system, epsilon=epsilon, mobility=mobility),
         initial,
         grid,
         times=times,
-        degree=3,
         step=step,
         refinement=refinement,
-    )
-    told = {"units": "1", "long_name": "composition"}
-    return labelled(
-        {"u": (("time", *grid.names), frames.reshape(-1, *grid.shape), told)},
-        grid,
-        times=times,
-        attributes={
-            "equation": _EQUATION,
-            "solver": SOLVER,
-            "epsilon": float(epsilon),
-            "mobility": float(mobility),
-            **accuracy,
-        },
+        about={"equation": _EQUATION, "epsilon": float(epsilon), "mobility": float(mobility)},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.reaction_diffusion import EVEN, SOLVER, even_extension, even_grid, evolved
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import box
+from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ShapeError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -88,17 +87,12 @@ class FitzHughNagumo(Generator):
     step: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2, 3) or self.frames < 2:
-            raise ConfigError(
-                "FitzHughNagumo: needs resolution >= 8, rank 1, 2 or 3 and frames >= 2, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}."
-            )
-        positive = (self.activator, self.inhibitor, self.final_time, self.step)
-        if not (all(v > 0 for v in positive) and math.isfinite(self.threshold)):
-            raise ConfigError(
-                "FitzHughNagumo: needs activator, inhibitor, final_time and step > 0 and a finite threshold, "
-                f"got {self.activator}, {self.inhibitor}, {self.final_time}, {self.step}, {self.threshold}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2},
+            positive=("activator", "inhibitor", "final_time", "step"),
+            finite=("threshold",),
+        )
 
     @property
     def grid(self) -> Grid:

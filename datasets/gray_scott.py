@@ -14,7 +14,7 @@ from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import box
+from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import subseeds
 from sciml.description import describable
@@ -109,17 +109,11 @@ class GrayScott(Generator):
     def __post_init__(self) -> None:
         if self.pattern not in get_args(Pattern):
             raise ConfigError(f"GrayScott: pattern is one of {get_args(Pattern)}, got {self.pattern!r}.")
-        if self.resolution < 8 or self.rank not in (1, 2, 3) or self.frames < 2 or self.refinement < 1:
-            raise ConfigError(
-                "GrayScott: needs resolution >= 8, rank 1, 2 or 3, frames >= 2 and refinement >= 1, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
-                f"refinement={self.refinement}."
-            )
-        if not all(v > 0 for v in (self.diffusivity, self.length, self.final_time, self.step)):
-            raise ConfigError(
-                "GrayScott: needs diffusivity, length, final_time and step > 0, got "
-                f"{self.diffusivity}, {self.length}, {self.final_time}, {self.step}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "refinement": 1},
+            positive=("diffusivity", "length", "final_time", "step"),
+        )
 
     @property
     def grid(self) -> Grid:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.random_fields import Boundary
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import Series, box, instants
+from sciml.datasets.series import Series, box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
@@ -88,16 +88,11 @@ class Heat(Generator):
     frames: int = 21
 
     def __post_init__(self) -> None:
-        if self.resolution < 2 or self.rank not in (1, 2, 3) or self.frames < 2:
-            raise ConfigError(
-                "Heat: needs resolution >= 2, rank 1, 2 or 3 and frames >= 2, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}."
-            )
-        if not (0 < self.diffusivity < math.inf and self.final_time > 0 and 0 <= self.strength < math.inf):
-            raise ConfigError(
-                "Heat: needs diffusivity > 0, final_time > 0 and strength >= 0, got "
-                f"diffusivity={self.diffusivity}, final_time={self.final_time}, strength={self.strength}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 2, "frames": 2, "strength": 0},
+            positive=("diffusivity", "final_time"),
+        )
         self._series()
 
     def _series(self) -> Series:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.runge_kutta import integrate
-from sciml.datasets.series import instants
+from sciml.datasets.series import check_settings, instants
 from sciml.datasets.solutions import labelled
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
@@ -105,12 +105,12 @@ class Lorenz63(Generator):
     spin_up: float = 4.0
 
     def __post_init__(self) -> None:
-        _check_orbit("Lorenz63", self.resolution, self.frames, self.final_time, self.spin_up)
-        if not all(map(math.isfinite, (self.sigma, self.rho, self.beta))):
-            raise ConfigError(
-                "Lorenz63: needs finite parameters, got "
-                f"sigma={self.sigma}, rho={self.rho}, beta={self.beta}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 1, "frames": 2, "spin_up": 0},
+            positive=("final_time",),
+            finite=("sigma", "rho", "beta", "spin_up"),
+        )
 
     @property
     def grid(self) -> Grid:
@@ -209,11 +209,12 @@ class Lorenz96(Generator):
     spin_up: float = 4.0
 
     def __post_init__(self) -> None:
-        _check_orbit("Lorenz96", self.resolution, self.frames, self.final_time, self.spin_up)
-        if self.sites < 4 or not math.isfinite(self.forcing):
-            raise ConfigError(
-                f"Lorenz96: needs sites >= 4 and a finite forcing, got {self.sites}, {self.forcing}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 1, "frames": 2, "sites": 4, "spin_up": 0},
+            positive=("final_time",),
+            finite=("forcing", "spin_up"),
+        )
 
     @property
     def grid(self) -> Grid:
@@ -293,14 +294,6 @@ class OrbitSolver:
         frames = integrate(self.system.rate, values, list(times), step=self.step)
         found = torch.from_numpy(np.moveaxis(frames, 0, 1).copy())
         return found.to(device=initial.device, dtype=initial.dtype)
-
-
-def _check_orbit(who: str, resolution: int, frames: int, final_time: float, spin_up: float) -> None:
-    if resolution < 1 or frames < 2 or not (final_time > 0 and 0 <= spin_up < math.inf):
-        raise ConfigError(
-            f"{who}: needs resolution >= 1, frames >= 2, final_time > 0 and spin_up >= 0, got "
-            f"resolution={resolution}, frames={frames}, final_time={final_time}, spin_up={spin_up}."
-        )
 
 
 def _circle(sites: int) -> Grid:

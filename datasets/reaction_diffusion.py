@@ -64,6 +64,32 @@ def evolved(
     return np.ascontiguousarray(_part(found, grid))
 
 
+def solved_field(
+    who: str,
+    equation: Callable[[Modes], Semilinear],
+    initial: ArrayLike | Function,
+    grid: Grid,
+    *,
+    times: ArrayLike,
+    step: float | None,
+    refinement: int | None,
+    about: Mapping[str, Any],
+) -> xarray.Dataset:
+    """``u`` (time, *space) of an equation of one component and degree 3 on periodic nodes; see `solved`.
+
+    ``about`` are the attributes, but for the solver and its accuracy.
+    """
+    frames, accuracy = solved(
+        who, equation, initial, grid, times=times, degree=3, step=step, refinement=refinement
+    )
+    return labelled(
+        {"u": (("time", *grid.names), frames.reshape(-1, *grid.shape), {"units": "1", "long_name": "u"})},
+        grid,
+        times=times,
+        attributes={"solver": SOLVER, **about, **accuracy},
+    )
+
+
 def even_grid(grid: Grid) -> Grid:
     """The periodic grid that holds the even extension of fields on ``grid`` over its upper ends.
 

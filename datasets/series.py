@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any, get_args
@@ -131,6 +131,36 @@ def box(resolution: int, rank: int, boundary: Boundary, *, lower: float = 0.0, u
     wrapped = boundary == "periodic"
     size = resolution if wrapped else resolution + 1
     return Grid.box([size] * rank, lower=lower, upper=upper, location="node", periodic=wrapped)
+
+
+def check_settings(
+    generator: object, *, least: Mapping[str, int], positive: Sequence[str], finite: Sequence[str] = ()
+) -> None:
+    """Refuse settings of a generator that are out of range.
+
+    Parameters
+    ----------
+    generator : object
+        Has the settings as attributes; its class is named in messages.
+    least : mapping
+        Of settings that count: name to the least value.
+    positive, finite : sequence of str
+        Names of the settings that must be above zero, or finite.
+
+    Raises
+    ------
+    ConfigError
+        Names the first setting that is out of range.
+    """
+    values = vars(generator)
+    rules = [(name, values[name] >= bound, f"at least {bound}") for name, bound in least.items()]
+    rules += [(name, values[name] > 0, "positive") for name in positive]
+    rules += [(name, math.isfinite(values[name]), "finite") for name in finite]
+    if "rank" in values:
+        rules.append(("rank", values["rank"] in (1, 2, 3), "1, 2 or 3"))
+    for name, kept, wanted in rules:
+        if not kept:
+            raise ConfigError(f"{type(generator).__name__}: {name} must be {wanted}, got {values[name]}.")
 
 
 def instants(who: str, times: Sequence[float]) -> list[float]:

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, restrict, richardson
-from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.reaction_diffusion import SOLVER
+from sciml.datasets.reaction_diffusion import SOLVER, solved_field
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, pointwise, run
-from sciml.datasets.series import box
-from sciml.datasets.solutions import Function, labelled
+from sciml.datasets.series import box, check_settings
+from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -95,18 +94,12 @@ class SwiftHohenberg(Generator):
     step: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2, 3) or self.frames < 2 or self.refinement < 1:
-            raise ConfigError(
-                "SwiftHohenberg: needs resolution >= 8, rank 1, 2 or 3, frames >= 2 and refinement >= 1, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}, "
-                f"refinement={self.refinement}."
-            )
-        finite = math.isfinite(self.control) and math.isfinite(self.asymmetry)
-        if not (finite and self.waves >= 1 and self.final_time > 0 and self.step > 0):
-            raise ConfigError(
-                "SwiftHohenberg: needs finite control and asymmetry, waves >= 1, final_time > 0, step > 0: "
-                f"{self.control}, {self.asymmetry}, {self.waves}, {self.final_time}, {self.step}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "refinement": 1, "waves": 1},
+            positive=("final_time", "step"),
+            finite=("control", "asymmetry"),
+        )
 
     @property
     def grid(self) -> Grid:
@@ -217,26 +210,13 @@ def solve(
     """
     if not (math.isfinite(control) and math.isfinite(asymmetry)):
         raise ConfigError(f"swift_hohenberg.solve: needs finite numbers, got {control} and {asymmetry}.")
-    frames, accuracy = solved(
+    return solved_field(
         "swift_hohenberg.solve",
         partial(system, control=control, asymmetry=asymmetry),
         initial,
         grid,
         times=times,
-        degree=3,
         step=step,
         refinement=refinement,
-    )
-    told = {"units": "1", "long_name": "amplitude of convection"}
-    return labelled(
-        {"u": (("time", *grid.names), frames.reshape(-1, *grid.shape), told)},
-        grid,
-        times=times,
-        attributes={
-            "equation": _EQUATION,
-            "solver": SOLVER,
-            "control": float(control),
-            "asymmetry": float(asymmetry),
-            **accuracy,
-        },
+        about={"equation": _EQUATION, "control": float(control), "asymmetry": float(asymmetry)},
     )

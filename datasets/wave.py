@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.random_fields import Boundary, GaussianField
 from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import Series, box, instants
+from sciml.datasets.series import Series, box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
@@ -90,16 +90,9 @@ class Wave(Generator):
     frames: int = 41
 
     def __post_init__(self) -> None:
-        if self.resolution < 4 or self.rank not in (1, 2, 3) or self.frames < 2:
-            raise ConfigError(
-                "Wave: needs resolution >= 4, rank 1, 2 or 3 and frames >= 2, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}."
-            )
-        if not (0 < self.speed < math.inf and self.final_time > 0 and 0 <= self.variation < math.inf):
-            raise ConfigError(
-                "Wave: needs speed > 0, final_time > 0 and variation >= 0, got "
-                f"speed={self.speed}, final_time={self.final_time}, variation={self.variation}."
-            )
+        check_settings(
+            self, least={"resolution": 4, "frames": 2, "variation": 0}, positive=("speed", "final_time")
+        )
         self._series()
 
     def _series(self) -> Series:
