@@ -367,6 +367,18 @@ def test_waves_keep_their_energy(boundary, rank):
         np.testing.assert_allclose(found / found[0], 1.0, atol=1e-11)
 
 
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_waves_run_back(boundary):
+    """With the velocity turned around, what has spread comes together again."""
+    data = Wave(resolution=24, boundary=boundary, variation=0.3, final_time=2.0, frames=3)
+    c, u, v = data.sample([1])
+    back = wave.solve(
+        u[0, -1], data.grid, velocity=-v[0, -1], boundary=boundary, speed=c[0], times=data.times
+    )
+    np.testing.assert_allclose(back["u"], u[0, ::-1], atol=1e-11)
+    np.testing.assert_allclose(back["v"], -v[0, ::-1], atol=1e-10)
+
+
 def test_wave_samples():
     data = Wave(resolution=32, boundary="neumann", frames=5)
     c, u, v = data.sample([5, 6])

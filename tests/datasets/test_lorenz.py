@@ -66,6 +66,19 @@ def test_orders(order, rate, start, exact, steps):
     np.testing.assert_allclose(orders, order, atol=0.05)
 
 
+@pytest.mark.parametrize(("order", "real", "imaginary"), [(4, 2.7853, 8**0.5), (5, 3.3066, None)])
+def test_limits_of_stability(order, real, imaginary):
+    """y' = z y grows beyond the known ends of the intervals of stability, and not before."""
+
+    def growth(z):
+        turn = np.array([[z.real, -z.imag], [z.imag, z.real]])
+        return np.linalg.norm(integrate(lambda y: turn @ y, np.array([1.0, 0.0]), [0.0, 1.0], order=order)[1])
+
+    for z, limit in ((-1.0, real), (1j, imaginary)):
+        if limit:
+            assert growth(complex(z * (limit - 1e-3))) < 1 < growth(complex(z * (limit + 1e-3)))
+
+
 def test_frames_are_hit_by_whole_steps():
     """Exact for polynomials below the order, also in unequal intervals that no step divides."""
     times = [0.0, 0.31, 0.5, 2.0]
