@@ -9,8 +9,10 @@ from __future__ import annotations
 from sciml.conformance import check as check
 from sciml.datasets.advection import Advection
 from sciml.datasets.allen_cahn import AllenCahn
+from sciml.datasets.bounded_waves import BoundedWave
 from sciml.datasets.burgers import Burgers
 from sciml.datasets.cahn_hilliard import CahnHilliard
+from sciml.datasets.cavity import Cavity
 from sciml.datasets.darcy import Darcy
 from sciml.datasets.elasticity import Elasticity
 from sciml.datasets.euler import Euler
@@ -32,8 +34,10 @@ from sciml.datasets.wave import Wave
 __all__ = [
     "Advection",
     "AllenCahn",
+    "BoundedWave",
     "Burgers",
     "CahnHilliard",
+    "Cavity",
     "Darcy",
     "Elasticity",
     "Euler",
