@@ -235,7 +235,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------

@@ -79,7 +79,7 @@ class KortewegDeVries(Generator):
     -----
     The order of the steps falls below 4 where h d k^3 is large for waves that matter (it is 4 on the tests'
     smooth waves); ``discretization_error`` says what is left.  Source of the scheme: Kassam and Trefethen,
-    SIAM J. Sci. Comput. 26 (2005), section 4.
+    SIAM J. Sci. Comput. 26 (2005).
 
     Examples
     --------
@@ -230,7 +230,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------
@@ -301,7 +301,7 @@ def solitons(
 
     Notes
     -----
-    Source: Hirota, Phys. Rev. Lett. 27 (1971), equations 8 to 12.
+    Source: Hirota, Phys. Rev. Lett. 27 (1971) 1192.
 
     Examples
     --------

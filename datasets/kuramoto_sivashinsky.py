@@ -78,7 +78,7 @@ class KuramotoSivashinsky(Generator):
     for long intervals (alpha = beta = gamma = 1): an error of 1e-8 reaches 1 after some 200 to 400 units.
     ``discretization_error`` is that of the frames of a file, from the first one on; beyond the horizon it is
     of order 1, and only statistics can be compared.  Storage in float32 costs 6e-8 at the start.
-    Source of the scheme: Kassam and Trefethen, SIAM J. Sci. Comput. 26 (2005), section 4; of lambda: Edson
+    Source of the scheme: Kassam and Trefethen, SIAM J. Sci. Comput. 26 (2005); of lambda: Edson
     et al., ANZIAM J. 61 (2019).
 
     Examples
@@ -227,7 +227,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------

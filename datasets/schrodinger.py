@@ -42,7 +42,7 @@ class Schrodinger(Generator):
     starts collapse to a point, where the solution ends.
 
     The start is ``amplitude / sqrt(2)`` times two independent Gaussian fields of Matern covariance,
-    smoothness 2, length 0.25 ``length`` and standard deviation about 1.
+    smoothness 2, length 0.25 ``length`` and standard deviation 1.1.
 
     Scheme: Fourier-Galerkin with exact dealiasing of the cubic term (|k| < n/4 per axis), so that the
     semi-discrete system conserves mass and energy.  In time `ETDRK4` of order 4; the linear part, diagonal in
@@ -218,7 +218,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------

@@ -115,8 +115,8 @@ class AdditiveRungeKutta:
 
     Notes
     -----
-    Source: Kennedy and Carpenter, Appl. Numer. Math. 44 (2003), "ARK4(3)6L[2]SA", appendix C.  For stiff L
-    the order falls towards 3 where N feeds the stiff modes.
+    Source: Kennedy and Carpenter, Appl. Numer. Math. 44 (2003), "ARK4(3)6L[2]SA".  Stages are of order
+    2, so that the order falls below 4 for waves with h |L| >> 1 that N feeds.
 
     Examples
     --------

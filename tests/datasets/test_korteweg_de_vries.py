@@ -83,7 +83,7 @@ def test_start_of_the_benchmark():
 
     Two runs that share neither grid nor tolerance agree to what they promise; the momentum stays.
     """
-    times = np.linspace(0.0, 1.0, 5)
+    times = np.linspace(0.0, 0.5, 3)
     settings = {"convection": 1.0, "dispersion": 0.0025, "times": times}
     one = solve(lambda x: np.cos(np.pi * x), interval(192, -1.0, 1.0), tolerance=1e-8, **settings)
     other = solve(lambda x: np.cos(np.pi * x), interval(96, -1.0, 1.0), tolerance=1e-7, **settings)
@@ -93,10 +93,10 @@ def test_start_of_the_benchmark():
 
 @pytest.mark.parametrize("start", ["field", "solitons"])
 def test_generator(start):
-    problem = KortewegDeVries(resolution=48, start=start, frames=5)
+    problem = KortewegDeVries(resolution=48, start=start, frames=3, final_time=1.0)
     (u,) = problem.sample(range(4))
-    assert u.shape == (4, 5, 48)
-    np.testing.assert_allclose(u.mean(axis=2), np.broadcast_to(u[:, :1].mean(axis=2), (4, 5)), atol=1e-14)
+    assert u.shape == (4, 3, 48)
+    np.testing.assert_allclose(u.mean(axis=2), np.broadcast_to(u[:, :1].mean(axis=2), (4, 3)), atol=1e-14)
     np.testing.assert_allclose((u**2).mean(axis=2)[:, -1], (u**2).mean(axis=2)[:, 0], rtol=1e-6)
     (fine,) = replace(problem, resolution=144).sample(range(4))
     error = np.linalg.norm(fine[:, :, ::3] - u, axis=(1, 2)) / np.linalg.norm(u, axis=(1, 2))

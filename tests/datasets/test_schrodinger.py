@@ -66,8 +66,8 @@ def test_invariants(focusing):
         lambda x: (1 + 0.4 * np.cos(np.pi * x / 5)) * np.exp(0.5j * np.sin(np.pi * x / 5)),
         grid,
         focusing=focusing,
-        times=[0, 1, 2],
-        step=1 / 1024,
+        times=[0, 1],
+        step=1 / 512,
         refinement=1,
     )
     h = found["h"].values
@@ -81,18 +81,18 @@ def test_invariants(focusing):
 
 
 def test_table_of_the_benchmark(test_data):
-    """`NLS.mat`: 2 sech x on [-5, 5), periodic, 256 points, t up to pi/2; max|h| is 4.
+    """`NLS.mat`: 2 sech x on [-5, 5), periodic, 256 points, t up to pi/2; max|h| is 4 at pi/4.
 
     The periodic start has a kink at the end, which no dispersion smooths: the waves of the table fall only
-    like k^-2.  From its first frame we differ by 1.4e-5 at most, 5e-6 in L2, growing with time: its aliasing,
+    like k^-2.  From its first frame we differ by 1e-5 at most, 5e-6 in L2, growing with time: its aliasing,
     since on twice and four times the points we agree with ourselves to 2e-6.
     """
     table = scipy.io.loadmat(test_data / "raissi_pinns" / "NLS.mat")
     h, times = table["uu"].T, table["tt"].ravel()
-    settings = {"times": times[::40], "step": float(times[1] / 8)}
+    settings = {"times": times[:101:25], "step": float(times[1] / 8)}
     found, finer = (solve(h[0], box(256, 5.0), refinement=r, **settings)["h"].values for r in (2, 4))
-    assert np.abs(found - h[::40]).max() < 2e-5
-    assert np.linalg.norm(found - h[::40]) < 7e-6 * np.linalg.norm(h[::40])
+    assert np.abs(found - h[:101:25]).max() < 2e-5
+    assert np.linalg.norm(found - h[:101:25]) < 7e-6 * np.linalg.norm(h[:101:25])
     assert np.abs(found - finer).max() < 3e-6
 
 

@@ -135,15 +135,16 @@ def test_the_implicit_part_is_l_stable():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_spectral_accuracy_falls_to_rounding_and_stays(scheme):
-    """Burgers against Cole and Hopf: a factor of 10 or more per 8 points down to 1e-12, then no way up."""
+    """Burgers against Cole and Hopf: a factor of 10 or more per grid down to 1e-12, then no way up."""
     errors = []
-    for n in (8, 16, 24, 32, 48, 64, 96, 128):
+    for n in (8, 16, 24, 32, 48, 64, 128):
         grid = torus(n)
-        start = 0.5 * np.sin(2 * np.pi * grid.coordinates())[None]
-        found = run(partial(burgers.system, Modes(grid), 0.05), start, [0, 0.4], step=0.0008, scheme=scheme)
-        exact = burgers.cole_hopf(start[0, 0], grid, viscosity=0.05, times=[0.4])[0]
+        start = 0.3 * np.sin(2 * np.pi * grid.coordinates())[None]
+        equation = partial(burgers.system, Modes(grid), 0.05)
+        found = run(equation, start, [0, 0.5], step=1 / 512, scheme=scheme, block=1)
+        exact = burgers.cole_hopf(start[0, 0], grid, viscosity=0.05, times=[0.5])[0]
         errors.append(np.abs(found[0, -1, 0] - exact).max())
-    assert all(b < a / 10 for a, b in itertools.pairwise(errors[:5]))
+    assert all(b < a / 10 for a, b in itertools.pairwise(errors[:4]))
     assert max(errors[4:]) < 1e-12
 
 
@@ -284,7 +285,7 @@ def test_a_kink_that_nothing_smooths_ends_the_refinement():
 def test_one_instance_refuses(monkeypatch):
     grid = torus(16)
     monkeypatch.setattr(periodic, "_STEPS", 2**9)
-    with pytest.raises(DataError, match="shock: steps of .* It blows up"):
+    with pytest.raises(DataError, match="shock: the solution blows up, with steps of"):
         solved(
             "shock", lambda m: burgers.system(m, -1.0), lambda x: np.sin(2 * np.pi * x), grid, times=[0, 9]
         )
@@ -298,6 +299,8 @@ def test_one_instance_refuses(monkeypatch):
         solved("shock", shock, 0.0, grid, times=[1, 1])
     with pytest.raises(ShapeError, match="initial must have shape"):
         solved("shock", shock, np.zeros(8), grid, times=[0, 1])
+    with pytest.warns(UserWarning, match="relative error of the result is about .* more than 1e-20"):
+        solved("shock", shock, lambda x: np.sin(2 * np.pi * x), grid, times=[0, 1], tolerance=1e-20)
     constant, accuracy = solved("shock", shock, 2.0, grid, times=[0, 1])
     np.testing.assert_allclose(constant, 2.0, rtol=1e-14)
     assert accuracy["relative_error"] < 1e-14
