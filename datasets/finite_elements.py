@@ -268,37 +268,62 @@ def scikit_fem() -> Any:
     return skfem
 
 
-def solve_constrained(who: str, matrix: Any, load: Float, known: Integers, values: Float) -> Float:
-    """The x with A x = b in all rows but ``known``, where x has the given ``values``; A symmetric.
+class Constrained:
+    """Systems A x = b with the same symmetric definite A and some x given, factorized once.
 
-    SuperLU without pivoting, for definite matrices.
+    SuperLU in its symmetric mode: minimum degree on A + A^T, no pivoting.
 
-    Raises
-    ------
-    DataError
-        If the solution leaves a relative residual above 1e-8: A is singular, or far from definite.
+    Parameters
+    ----------
+    who : str
+        For messages.
+    matrix : scipy.sparse matrix
+    known : (k,) integers
+        Of the x that are given; their rows of the system are left out.
     """
-    from scipy.sparse.linalg import splu
 
-    found = np.zeros(len(load))
-    found[known] = values
-    free = np.setdiff1d(np.arange(len(load)), known)
-    if not len(free):
+    def __init__(self, who: str, matrix: Any, known: Integers) -> None:
+        from scipy.sparse.linalg import splu
+
+        self._who, self._known = who, known
+        self._free = np.setdiff1d(np.arange(matrix.shape[0]), known)
+        self._rows = matrix.tocsr()[self._free]
+        self._block = self._rows[:, self._free].tocsc()
+        self._factors: Any = None
+        if not len(self._free):
+            return
+        try:
+            self._factors = splu(
+                self._block,
+                permc_spec="MMD_AT_PLUS_A",
+                diag_pivot_thresh=0.0,
+                options={"SymmetricMode": True},
+            )
+        except RuntimeError as error:
+            raise DataError(f"{who}: the matrix is singular.") from error
+
+    def solve(self, load: Float, values: Float) -> Float:
+        """The x with the given ``values`` at ``known``.
+
+        Raises
+        ------
+        DataError
+            If the relative residual is above 1e-8: A is singular, or far from definite.
+        """
+        found = np.zeros(len(load))
+        found[self._known] = values
+        if self._factors is None:
+            return found
+        right = load[self._free] - self._rows @ found
+        free = found[self._free] = self._factors.solve(right)
+        scale = float((np.abs(self._block) @ np.abs(free) + np.abs(right)).max())
+        residual = float(np.abs(right - self._block @ free).max())
+        if not residual <= 1e-8 * scale:
+            raise DataError(
+                f"{self._who}: the matrix is singular or not definite; the relative residual is "
+                f"{residual / scale:.1e}."
+            )
         return found
-    rows = matrix.tocsr()[free]
-    right = load[free] - rows @ found
-    block = rows[:, free].tocsc()
-    options = {"SymmetricMode": True}
-    try:
-        factors = splu(block, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
-        found[free] = factors.solve(right)
-    except RuntimeError:  # an exact zero on the diagonal
-        found[free] = np.nan
-    scale = np.abs(block) @ np.abs(found[free]) + np.abs(right)
-    residual = np.abs(right - block @ found[free]).max() / max(float(scale.max()), np.finfo(float).tiny)
-    if not residual <= 1e-8:
-        raise DataError(f"{who}: the matrix is singular or not definite; the residual is {residual:.1e}.")
-    return found
 
 
 def _lookup(edges: Integers, middles: Integers, pairs: Integers) -> Integers:

@@ -16,7 +16,7 @@ Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Found on random stars: points of the lattice nearer to the boundary than 0.65 spacings leave, and two rounds
-# of smoothing follow.  No angle is then below 25 degrees; more rounds change nothing.
+# of smoothing follow.  No angle is then below 24 degrees; more rounds change nothing.
 _CLEARANCE = 0.65
 _ROUNDS = 2
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import WHOLE, FiniteElements, Value, scikit_fem, solve_constrained
+from sciml.datasets.finite_elements import Constrained, FiniteElements, Value
 from sciml.datasets.generator import Generator, Values
+from sciml.datasets.mesh_diffusion import Condition, Neumann, System, assembled
+from sciml.datasets.mesh_diffusion import Robin as Robin
 from sciml.datasets.mesh_functions import labelled_nodes, nodal_richardson
 from sciml.datasets.meshing import Domain
 from sciml.description import describable
@@ -31,24 +33,6 @@ _SERIES = 4  # wave numbers of coefficient and source along each axis
 _SMALLEST, _LARGEST = 0.08, 0.16  # mean radii of holes
 _GAP = 0.1  # between boundaries, at least
 _TRIES = 200  # places tried for all holes of a sample
-
-
-@dataclass(frozen=True)
-class Neumann:
-    """a du/dn = ``flux`` on a boundary, n pointing outward: what flows in."""
-
-    flux: Any
-
-
-@dataclass(frozen=True)
-class Robin:
-    """a du/dn + ``coefficient`` u = ``value`` on a boundary, n pointing outward."""
-
-    coefficient: Any
-    value: Any = 0.0
-
-
-Condition = Value | Neumann | Robin
 
 
 def solve(
@@ -125,59 +109,25 @@ def solution(
     boundary: Condition | Mapping[str, Condition],
 ) -> Float:
     """As `solve`, the values at the nodes, (node,)."""
-    skfem = scikit_fem()
-    dot, grad = skfem.helpers.dot, skfem.helpers.grad
-    diffusion = skfem.BilinearForm(lambda u, v, w: w["a"] * dot(grad(u), grad(v)))
-    mass = skfem.BilinearForm(lambda u, v, w: w["c"] * u * v)
-    a = elements.quadrature("poisson.solve: coefficient", coefficient)
-    c = elements.quadrature("poisson.solve: reaction", reaction)
-    if a.min() <= 0 or c.min() < 0:
-        raise ConfigError(
-            f"poisson.solve: needs coefficient > 0 and reaction >= 0, got {a.min():g} and {c.min():g}."
-        )
-    matrix = diffusion.assemble(elements.basis, a=a)
-    load = elements.moments(elements.quadrature("poisson.solve: source", source))
-    held = bool(c.any())
-    if held:
-        matrix = matrix + mass.assemble(elements.basis, c=c)
-    known: dict[int, float] = {}
-    for name, condition in _conditions(elements.mesh, boundary).items():
-        who = f"poisson.solve: boundary {name!r}"
-        if isinstance(condition, Neumann | Robin):
-            given = condition.flux if isinstance(condition, Neumann) else condition.value
-            load = load + elements.moments(elements.quadrature(who, given, name), name)
-            if isinstance(condition, Robin):
-                alpha = elements.quadrature(who, condition.coefficient, name)
-                matrix = matrix + mass.assemble(elements.boundary_basis(name), c=alpha)
-                held = True
-        else:
-            nodes = elements.nodes(name)
-            values = elements.nodal_values(who, condition)[nodes]
-            known |= dict(zip(elements.order[nodes].tolist(), values.tolist(), strict=True))
-    if known or held:
-        fixed, values = np.array(list(known), dtype=np.int64), np.array(list(known.values()))
-        found = solve_constrained("poisson.solve", matrix, load, fixed, values)
+    system = assembled(elements, coefficient, source, reaction, boundary)
+    if system.definite:
+        constrained = Constrained("poisson.solve", system.matrix, system.known)
+        found = constrained.solve(system.load, system.values)
     else:
-        found = _without_constant(matrix, load, elements.moments(np.ones_like(a)))
+        found = _without_constant(system, elements.moments(elements.quadrature("", 1.0)))
     return np.asarray(found[elements.order])
 
 
-def _conditions(mesh: Mesh, boundary: Condition | Mapping[str, Condition]) -> Mapping[str, Condition]:
-    if isinstance(boundary, Mapping):
-        return boundary
-    return dict.fromkeys(mesh.boundary_names[1:] if mesh.boundary is not None else (WHOLE,), boundary)
-
-
-def _without_constant(matrix: Any, load: Float, weights: Float) -> Float:
+def _without_constant(system: System, weights: Float) -> Float:
     """The solution of mean zero; an imbalance of quadrature is taken from the source, evenly."""
-    excess = load.sum()
-    if abs(excess) > 0.01 * np.abs(load).sum():
+    excess = system.load.sum()
+    if abs(excess) > 0.01 * np.abs(system.load).sum():
         raise ConfigError(
             f"poisson.solve: with no value and no reaction anywhere, sources and fluxes must add up to 0, "
             f"not {excess:g}. Give a boundary a value, or balance them."
         )
-    balanced = load - weights * (excess / weights.sum())
-    found = solve_constrained("poisson.solve", matrix, balanced, np.array([0]), np.zeros(1))
+    balanced = system.load - weights * (excess / weights.sum())
+    found = Constrained("poisson.solve", system.matrix, np.array([0])).solve(balanced, np.zeros(1))
     return np.asarray(found - weights @ found / weights.sum())
 
 

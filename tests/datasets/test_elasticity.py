@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.elasticity import (
-    Elasticity,
-    lame_parameters,
-    rigid_motions,
-    solve,
-    stiffness,
-    von_mises,
-)
+from sciml.datasets.elasticity import Elasticity, solve
 from sciml.datasets.finite_elements import FiniteElements, scikit_fem
+from sciml.datasets.linear_elasticity import lame_parameters, rigid_motions, stiffness, von_mises
 from sciml.datasets.meshing import Domain
 from sciml.errors import ConfigError, ShapeError
 

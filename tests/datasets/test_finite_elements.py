@@ -9,7 +9,7 @@ import pytest
 
 from sciml.datasets import elasticity, poisson
 from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import FiniteElements, solve_constrained
+from sciml.datasets.finite_elements import Constrained, FiniteElements
 from sciml.datasets.mesh_functions import at_points, nodal_richardson, tag_boundary
 from sciml.datasets.meshing import Domain
 from sciml.errors import ConfigError, DataError, ShapeError
@@ -190,9 +190,9 @@ def test_singular_matrices_are_refused():
     from scipy.sparse import csr_array
 
     singular = csr_array(np.array([[1.0, -1.0], [-1.0, 1.0]]))
-    with pytest.raises(DataError, match="singular or not definite"):
-        solve_constrained("test", singular, np.array([1.0, 0.0]), np.array([], dtype=int), np.array([]))
-    found = solve_constrained("test", singular, np.array([1.0, 0.0]), np.array([1]), np.array([2.0]))
+    with pytest.raises(DataError, match="test: the matrix is singular"):
+        Constrained("test", singular, np.array([], dtype=int)).solve(np.array([1.0, 0.0]), np.array([]))
+    found = Constrained("test", singular, np.array([1])).solve(np.array([1.0, 0.0]), np.array([2.0]))
     assert found.tolist() == [3.0, 2.0]
 
 
