@@ -81,7 +81,8 @@ class Burgers(Generator):
     Source of viscosity 0.1, law and final time: Li et al., Fourier Neural Operator for Parametric Partial
     Differential Equations (2021), arXiv:2010.08895, section 5.1; their file holds 8192 points and the end
     only.  The published script draws from another law (sigma 49, tau 7, alpha 2.5) with viscosity 0.001; and
-    viscosities of PDEBench are divided by pi.  From 95 points of the solver on, a seed means the same start.
+    viscosities of PDEBench are divided by pi.  From 63 points and
+    94 of the solver on, a seed means the same start.
 
     Examples
     --------

@@ -51,8 +51,7 @@ class KortewegDeVries(Generator):
     Scheme: Fourier-Galerkin with exact dealiasing (|k| < n/3).  The semi-discrete system conserves mass,
     momentum and energy exactly, the steps mass only.  In time `ETDRK4` of order 4, the third derivative
     exact; the step of a sample is the power of 2 below ``courant / (3 |c| U k_max)``, U the maximum of |u| at
-    the start, which grows by 3 at most in practice; stable up to ``courant`` = 2.8.  Frames are hit by whole
-    steps.
+    the start, with 3 as room to grow; stable up to ``courant`` = 2.8.  Frames are hit by whole steps.
 
     Parameters
     ----------

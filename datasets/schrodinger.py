@@ -47,8 +47,8 @@ class Schrodinger(Generator):
     Scheme: Fourier-Galerkin with exact dealiasing of the cubic term (|k| < n/4 per axis), so that the
     semi-discrete system conserves mass and energy.  In time `ETDRK4` of order 4; the linear part, diagonal in
     h and its conjugate, is exact.  The step of a sample is the power of 2 below ``courant / (9 |b| max|h|^2 +
-    |a| K^2)``, max|h| at the start, which grows by 3 at most in one dimension in practice, and K = min(k_max,
-    16 pi / length).  Frames are hit by whole steps.
+    |a| K^2)``, max|h| at the start, with 3^2 as room to grow, and K = min(k_max, 16 pi / length).  Frames
+    are hit by whole steps.
 
     Parameters
     ----------
