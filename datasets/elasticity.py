@@ -63,7 +63,7 @@ def solve(
     young : float, positive
         E, in units of stress.
     poisson : float
-        nu, above -1 and below 0.5, in plane stress up to 0.5.
+        nu, above -1 and below 0.5; in plane stress 0.5 itself, an incompressible body, is allowed.
     plane : "stress" or "strain"
         Of plane meshes.
     loads : mapping, optional
@@ -210,7 +210,9 @@ class Elasticity(Generator):
     linear plane stress or strain, solved directly in float64; nothing steps, so nothing is to be stable.
     The stress at nodes is averaged over the cells around (see `solve`).  It is infinite at the two ends of
     the clamped side, which limits the order of the whole field to about 1; `estimate_error` counts on 1, from
-    triangles split in four.  The void is the same at every resolution.
+    triangles split in four.  It gives 0.1 to 0.2 for the stress at the default and 0.03 to 0.07 with
+    ``resolution=32``; the displacement is several times more accurate.  The void is the same at every
+    resolution.
 
     Parameters
     ----------

@@ -160,6 +160,47 @@ class Triangulation:
     curve: Integers
     parameter: Float
 
+    @classmethod
+    def lattice(
+        cls, x: ArrayLike, y: ArrayLike, names: tuple[str, ...] = ("bottom", "right", "top", "left")
+    ) -> Triangulation:
+        """Of a rectangle, two triangles between neighboring coordinates: interfaces along them are sides.
+
+        Parameters
+        ----------
+        x, y : (n,) increasing, n >= 3
+        names : sequence of str
+            Of the sides, in this order, or one for all.
+
+        Raises
+        ------
+        ConfigError
+            If the coordinates do not increase, or are too few.
+
+        Examples
+        --------
+        >>> Triangulation.lattice([0.0, 0.4, 1.0], np.linspace(0, 1, 4)).mesh().cell_count
+        12
+        """
+        a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        for axis in (a, b):
+            if axis.ndim != 1 or len(axis) < 3 or (np.diff(axis) <= 0).any():
+                raise ConfigError(
+                    f"Triangulation.lattice: needs three or more increasing coordinates, got {axis[:5]}."
+                )
+        columns, n = len(a), len(b)
+        first = (np.arange(columns - 1)[:, None] * n + np.arange(n - 1)).reshape(-1)
+        halves = [first[:, None] + np.array(offsets) for offsets in ([0, n, n + 1], [0, n + 1, 1])]
+        s, t = (a - a[0]) / (a[-1] - a[0]), (b - b[0]) / (b[-1] - b[0])
+        parameter = np.zeros((columns, n))
+        parameter[0, :], parameter[:, -1] = 4 - t, 3 - s
+        parameter[-1, :], parameter[:, 0] = 1 + t, s
+        curve = np.full((columns, n), -1)
+        curve[0, :] = curve[-1, :] = curve[:, 0] = curve[:, -1] = 0
+        outline = Polygon.rectangle((a[0], b[0]), (a[-1], b[-1]), names)
+        places = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
+        return cls(Domain(outline), np.concatenate(halves), places, curve.ravel(), parameter.ravel())
+
     @property
     def coordinates(self) -> Float:
         """Of the nodes, (node, 2)."""

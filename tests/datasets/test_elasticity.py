@@ -233,3 +233,6 @@ def test_error_estimate_is_near_the_error():
         best = problem._solved(problem._triangles(seed).refine().refine().mesh(2))
         error = np.linalg.norm(arrays[1][i] - best[2][: len(arrays[1][i])]) / np.linalg.norm(arrays[1][i])
         assert 1 <= estimate[i] / error < 2
+    assert estimate.max() < 0.2 and problem.name == "elasticity"
+    finer = Elasticity(resolution=32)
+    assert finer.estimate_error([0], finer.sample([0]))[0] < 0.07

@@ -10,7 +10,7 @@ import pytest
 from sciml.datasets.curves import Focus, Polygon, Star
 from sciml.datasets.elasticity import _void_radius
 from sciml.datasets.finite_elements import FiniteElements
-from sciml.datasets.meshing import Domain
+from sciml.datasets.meshing import Domain, Triangulation
 from sciml.errors import ConfigError, ShapeError
 
 SQUARE = Polygon.rectangle((0.0, 0.0), (1.0, 1.0))
@@ -123,6 +123,18 @@ def test_triangles_shrink_toward_a_focus():
     # The sides at the corner were about 0.1 and 0.05 long.
     near = np.sort(np.hypot(*mesh.coordinates.T))
     assert near[0] == 0 and near[1] < 1.5 * 0.8 * (0.05 / 0.8) ** 3
+
+
+def test_a_lattice_has_the_sides_of_its_rectangle():
+    triangles = Triangulation.lattice([-1, 0, 0.2, 2], [1, 1.5, 4], ("south", "east", "north", "west"))
+    for one in (triangles, triangles.refine()):
+        for mesh in (one.mesh(), one.mesh(2)):
+            elements = FiniteElements(mesh)
+            found = [elements.integral(lambda x, y: x * y, name) for name in mesh.boundary_names[1:]]
+            np.testing.assert_allclose(found, [1.5, 15, 6, -7.5], rtol=1e-12)
+            assert abs(elements.integral(1.0) - 9) < 1e-12 and angles(mesh).min() > 0
+    with pytest.raises(ConfigError, match="three or more increasing coordinates"):
+        Triangulation.lattice([0, 0, 1], [0, 1, 2])
 
 
 def test_a_disc_is_a_domain():
