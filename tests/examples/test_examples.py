@@ -29,7 +29,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"train_darcy", "plug_in", "train_on_meshes"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "plug_in",
+        "solve_equations",
+        "train_darcy",
+        "train_on_meshes",
+    }
 
 
 def test_train_darcy(trained: tuple[Path, float]) -> None:
@@ -72,3 +77,15 @@ def test_the_picture_of_the_readme(tmp_path: Path, trained: tuple[Path, float]) 
     spec.loader.exec_module(module)
     module.main(tmp_path / "run", tmp_path / "darcy.png")
     assert (tmp_path / "darcy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_solve_equations(tmp_path: Path) -> None:
+    names = ["advection", "korteweg_de_vries", "euler", "poisson", "lorenz"]
+    found = main_of("solve_equations")(tmp_path, names)
+    assert (tmp_path / "solutions.png").stat().st_size > 10_000
+    wave = found["advection"]["u"]
+    assert abs(wave[-1] - wave[0]).max() < 1e-12  # two units of time at speed 1/2: once around
+    solitons = found["korteweg_de_vries"]["u"]
+    assert float(solitons[-1].idxmax()) == pytest.approx(10 + 6 * 4, abs=1.5)  # the overtaking pushes it on
+    density = found["euler"]["rho"][-1].interp(x=0.6)
+    assert float(density) == pytest.approx(0.42632, abs=5e-3)  # left of the contact of Sod's shock tube
