@@ -109,15 +109,21 @@ class Diffusion:
         self.eigenvalues: Float = diffusivity * values.real
         self._vectors = np.ascontiguousarray(vectors.real)
         self._inverse = np.linalg.inv(self._vectors)
-        self.lift = self._lift(rows, np.array([left.value, right.value]))
+        self.lift = self._lift((left, right))
         self.source: Float = diffusivity * (second @ self.lift)
 
-    def _lift(self, rows: Float, values: Float) -> Float:
-        x = (self.line.points - self.line.lower) / (self.line.upper - self.line.lower)
-        # Linear, but for two slopes, which take a parabola; the least-norm one of those that fit.
-        basis = np.stack([np.ones_like(x), x, x**2], axis=1)
-        degree = 3 if np.linalg.matrix_rank(rows @ basis[:, :2]) < 2 else 2
-        found: Float = basis[:, :degree] @ np.linalg.lstsq(rows @ basis[:, :degree], values, rcond=None)[0]
+    def _lift(self, walls: tuple[Wall, Wall]) -> Float:
+        """The shortest combination of 1, s and (between two slopes only) s^2 that fits, s from 0 to 1."""
+        length = self.line.upper - self.line.lower
+        degree = 2 if all(wall.kind == "neumann" for wall in walls) else 1
+        power = np.arange(degree + 1)
+        rows = [
+            power * end ** np.maximum(power - 1, 0) / length if wall.kind == "neumann" else end**power
+            for end, wall in zip((0.0, 1.0), walls, strict=True)
+        ]
+        factors = np.linalg.lstsq(np.stack(rows), np.array([wall.value for wall in walls]), rcond=None)[0]
+        s = (self.line.points - self.line.lower) / length
+        found: Float = np.vander(s, degree + 1, increasing=True) @ factors
         return found
 
     def to_modes(self, inner: Float) -> Float:
@@ -235,7 +241,7 @@ def solve(
     ConfigError, ShapeError, DataError
         If an argument is out of range, of another length or not finite.
     DivergedError
-        If the tolerance is not reached.
+        If the tolerance is not reached, in space or in time.
 
     Notes
     -----
@@ -319,6 +325,12 @@ def _converged(
     while points is None and _tail(found) > tolerance and size < _MOST_POINTS:
         size = 2 * size - 1
         found = frames(size, steps)
+    if points is None and not _tail(found) <= tolerance:
+        raise DivergedError(
+            f"bounded_reaction.solve: the last tenth of the coefficients of {size} points is still "
+            f"{_tail(found):.1e} of the largest, more than tolerance={tolerance:g}. The solution has a layer "
+            "or a jump; take a larger tolerance, or name the points."
+        )
     change = math.inf
     while steps < _MOST_STEPS:
         steps *= 2

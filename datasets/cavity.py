@@ -218,7 +218,7 @@ def solve(
     zero, the lid is brought to zero smoothly within the first element (6e-4 wide for "sharp" and 16
     elements).  For "sharp" and Re = 1000 the extrema on the center lines then are within 6e-6 of Botella and
     Peyret, Computers & Fluids 27 (1998) 421.  Those of Ghia, Ghia and Shin, J. Comput. Phys. 48 (1982) 387,
-    computed with a scheme of second order, are off by up to 3.4 percent at Re = 100 and 2.3 at Re = 1000.
+    computed with a scheme of second order, are off by up to 3.4 percent at Re = 100 and 2.2 at Re = 1000.
 
     Examples
     --------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from sciml.datasets import bounded_reaction
 from sciml.datasets.bounded_reaction import Diffusion, ReactionSystem, Wall, solve
 from sciml.datasets.chebyshev import Chebyshev
 from sciml.errors import ConfigError, DivergedError, ShapeError
@@ -84,20 +85,28 @@ def test_spectral_in_space():
 
 def test_heat_between_walls_is_exact_in_time():
     """Without a reaction there is no error in time, for any step; conditions with values, both kinds."""
-    x0 = {"fixed": np.pi, "free": np.pi / 2}
     found = solve(
         lambda u, x, t: 0.0,
-        {"fixed": lambda x: 2 - x + np.sin(np.pi * x), "free": lambda x: 3 * x + np.sin(np.pi * x / 2)},
-        diffusivity=[0.1, 0.3],
-        walls=[(Wall(value=2.0), Wall(value=1.0)), (Wall(), Wall("neumann", 3.0))],
+        {
+            "fixed": lambda x: 2 - x + np.sin(np.pi * x),
+            "free": lambda x: 3 * x + np.sin(np.pi * x / 2),
+            "fed": lambda x: x + x**2,
+        },
+        diffusivity=[0.1, 0.3, 0.2],
+        walls=[
+            (Wall(value=2.0), Wall(value=1.0)),
+            (Wall(), Wall("neumann", 3.0)),
+            (Wall("neumann", 1.0), Wall("neumann", 3.0)),
+        ],
         times=[0.0, 0.5, 4.0],
         points=24,
     )
     x, t = found["x"].values, found["time"].values[:, None]
-    fixed = 2 - x + np.exp(-0.1 * x0["fixed"] ** 2 * t) * np.sin(np.pi * x)
-    free = 3 * x + np.exp(-0.3 * x0["free"] ** 2 * t) * np.sin(np.pi * x / 2)
+    fixed = 2 - x + np.exp(-0.1 * np.pi**2 * t) * np.sin(np.pi * x)
+    free = 3 * x + np.exp(-0.3 * np.pi**2 / 4 * t) * np.sin(np.pi * x / 2)
     np.testing.assert_allclose(found["fixed"], fixed, atol=1e-12)
     np.testing.assert_allclose(found["free"], free, atol=1e-12)
+    np.testing.assert_allclose(found["fed"], x + x**2 + 0.4 * t, atol=1e-12)
 
 
 def test_mass_between_insulating_walls_is_conserved():
@@ -162,9 +171,12 @@ def test_two_species_of_deepxde(test_data):
         assert np.abs(off).max() < 1e-3 and np.linalg.norm(off) < 6e-4 * np.linalg.norm(table[name][every])
 
 
-def test_what_cannot_be_reached_is_an_error():
+def test_what_cannot_be_reached_is_an_error(monkeypatch):
+    monkeypatch.setattr(bounded_reaction, "_MOST_POINTS", 65)
     with pytest.raises(DivergedError, match="It may blow up"):
         solve(lambda u, x, t: u**2, lambda x: 10 + 0 * x, diffusivity=0.1, walls=SLOPES[:1] * 2, points=9)
+    with pytest.raises(DivergedError, match="has a layer or a jump"):
+        solve(lambda u, x, t: 0.0, np.sign, diffusivity=1e-9, interval=(-1.0, 1.0), times=[0.0, 1e-3])
 
 
 def test_bad_requests():
