@@ -21,6 +21,7 @@ from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
 from sciml.datasets.forced_burgers import ForcedBurgers
 from sciml.datasets.gray_scott import GrayScott
 from sciml.datasets.heat import Heat
+from sciml.datasets.helmholtz import Helmholtz
 from sciml.datasets.korteweg_de_vries import KortewegDeVries
 from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
 from sciml.datasets.lorenz import Lorenz63, Lorenz96
@@ -46,6 +47,7 @@ __all__ = [
     "ForcedBurgers",
     "GrayScott",
     "Heat",
+    "Helmholtz",
     "KortewegDeVries",
     "KuramotoSivashinsky",
     "Lorenz63",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.datasets.darcy import Darcy, DarcySolver
+from sciml.datasets.darcy import Darcy, DarcySolver, solve
 from sciml.datasets.elliptic import EllipticSolver
 from sciml.datasets.generation import sample_seed
 from sciml.description import build, describe
@@ -44,6 +44,60 @@ def test_settings_do_what_they_say():
     a, _ = Darcy(resolution=8, low=1.0, high=2.0).sample(seeds)
     np.testing.assert_array_equal(a, np.where(plain == 12.0, 2.0, 1.0))
     assert (Darcy(resolution=8, threshold=100.0).sample(seeds)[0] == 3.0).all()
+
+
+def test_smooth_media_reach_from_low_to_high_within_a_standard_deviation():
+    """log a is Gaussian around its median log 6, with standard deviation log 2 over the square."""
+    a = Darcy(resolution=8, law="smooth").medium(range(300))
+    deviations = np.log(a / 6.0) / math.log(2)
+    assert abs(np.median(deviations)) < 0.1
+    # 4 standard errors if the points of a field were one
+    assert (deviations**2).mean() == pytest.approx(1.0, abs=4 * math.sqrt(2 / 300))
+
+
+@pytest.mark.parametrize("law", ["smooth", "multiscale"])
+def test_smooth_and_multiscale_media_are_functions_of_the_seed(law):
+    """Cell centers of 16 are every third center of 48."""
+    coarse, fine = (Darcy(resolution=n, law=law).medium([7, 8]) for n in (16, 48))
+    np.testing.assert_allclose(fine[:, 1::3, 1::3], coarse, rtol=1e-10)
+    assert (coarse > 0).all() and not np.allclose(coarse[0], coarse[1])
+
+
+def test_multiscale_media_have_the_bounds_of_their_formula():
+    """Twelve factors between 1/2 and 3/2, and a geometric mean of ((2 + sqrt 3) / 4)^12 = 0.435."""
+    a = Darcy(resolution=128, law="multiscale").medium([0])
+    assert a.min() > 0.5**12 and a.max() < 1.5**12
+    assert math.exp(np.log(a).mean()) == pytest.approx(0.435, rel=0.1)
+
+
+@pytest.mark.parametrize("law", ["smooth", "multiscale"])
+def test_estimates_of_other_laws_cover_the_distance_to_a_finer_grid(law):
+    darcy = Darcy(resolution=32, law=law)
+    arrays = darcy.sample([0, 1])
+    estimate = darcy.estimate_error([0, 1], arrays)
+    fine = Darcy(resolution=128, law=law).sample([0, 1])[1].reshape(2, 32, 4, 32, 4).mean(axis=(2, 4))
+    distance = np.sqrt(((arrays[1] - fine) ** 2).sum(axis=(1, 2)) / (arrays[1] ** 2).sum(axis=(1, 2)))
+    assert (distance < 1.3 * estimate).all() and (distance > estimate / 3).all()
+
+
+def test_the_pressure_is_proportional_to_the_source():
+    plain, strong = (Darcy(resolution=8, source=source).sample([1])[1] for source in (1.0, 100.0))
+    np.testing.assert_allclose(strong, 100 * plain, rtol=1e-12)
+    inputs = torch.tensor(Darcy(resolution=8).medium([1]))[:, None]
+    (found, *_) = Darcy(resolution=8, source=100.0).baselines()
+    np.testing.assert_array_equal(found.predict(inputs, Grid.box((8, 8)))[:, 0], strong)
+
+
+def test_one_instance():
+    """Layers across x between walls at 0 and 1, and nothing through the others."""
+    a = np.where(np.arange(8) < 4, 1.0, 3.0)
+    exact = (np.cumsum(1 / a) - 0.5 / a) / (1 / a).sum()
+    walls = [(0.0, 1.0), (exact, exact)]
+    found = solve(lambda x, y: np.where(x < 0.5, 1.0, 3.0), Grid.box((8, 4)), source=0.0, walls=walls)
+    np.testing.assert_allclose(found["u"], np.broadcast_to(exact[:, None], (8, 4)), rtol=1e-12)
+    assert found["a"].attrs["units"] == "1" and found.attrs["equation"]
+    with pytest.raises(ShapeError, match=r"darcy.solve: coefficient must have shape \(4,\)"):
+        solve(np.ones(3), Grid.box((4,)))
 
 
 def test_constant_medium_has_the_series_solution():
@@ -97,6 +151,10 @@ def test_baselines():
 def test_refusals():
     with pytest.raises(ConfigError, match="low > 0"):
         Darcy(low=0.0)
+    with pytest.raises(ConfigError, match="law is one of"):
+        Darcy(law="rough")
+    with pytest.raises(ConfigError, match="source > 0"):
+        Darcy(source=0.0)
     grid = Grid.box((16, 16))
     with pytest.raises(ShapeError, match="must have shape"):
         DarcySolver(8).predict(torch.ones(1, 2, 16, 16), grid)

@@ -1,0 +1,428 @@
+"""Time-harmonic waves in an open domain of variable speed: the generator, its baseline and one instance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.solutions import Function, labelled, on_grid
+from sciml.datasets.starts import smooth_field
+from sciml.description import describable
+from sciml.errors import ConfigError, DataError, ShapeError
+from sciml.grid import Axis, Grid
+from sciml.schema import Field, Provenance
+
+if TYPE_CHECKING:
+    import xarray
+    from torch import Tensor
+
+    from sciml.baseline import Baseline
+
+Float = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+_EQUATION = r"-\Delta u - (k / c)^2 u = f"
+_SOLVER = "finite differences of order 4, perfectly matched layers; sparse LU, relative residual below 1e-9"
+
+_LAYER = 0.25  # thickness of the absorbing layers, relative to the longest side of the domain
+_REFLECTED = 1e-8  # of the amplitude of a wave at normal incidence
+_WAVES = 8  # of the speed, 0 .. 7 per axis
+_WIDTH = 0.75  # of the source, in units of 1/k: its tail ends at the walls, and 10 points per wave resolve it
+
+
+class HelmholtzSolver:
+    r"""Direct solver of -Laplacian(u) - (k/c)^2 u = f for complex u in a box from which waves radiate freely.
+
+    Values at nodes, rank 1 or 2.  Time dependence exp(-i omega t), so that exp(ikr) goes outward.  Behind
+    each wall lies a perfectly matched layer, in which the coordinate is stretched into the complex plane,
+    d/dx becoming (1/s) d/dx with
+
+        s = 1 + i (sigma_0 / k) (distance to the wall / thickness)^4,
+
+    and u = 0 behind the layer: it absorbs waves of all directions, and reflects 1e-8 of the amplitude at
+    normal incidence.  There the speed is that of the nearest node of the wall, and f is zero.
+
+    Each second derivative is -D^T (1/s) D with D the staggered first derivative of order 4, (27 (u_1 - u_0) -
+    (u_2 - u_-1)) / 24h: **order 4** for smooth speeds and sources, also through the layers, whose profile has
+    three continuous derivatives.  The matrix is complex symmetric: exchanging source and receiver does not
+    change the signal.  A wave travels with the wave number k (1 + 3/640 (kh)^4); `waves_are_resolved` says
+    what this demands.
+
+    Parameters
+    ----------
+    grid : Grid
+        Bounded nodes.
+    wavenumber : float, positive
+        k, for the speed 1.
+
+    Raises
+    ------
+    ShapeError
+        If the grid has cells or periodic axes, or more than two axes.
+
+    Notes
+    -----
+    Berenger, *J. Comput. Phys.* 114 (1994) 185-200, and Chew and Weedon, *Microw. Opt. Technol. Lett.* 7
+    (1994) 599-604 (stretched coordinates).
+
+    Examples
+    --------
+    >>> solver = HelmholtzSolver(Grid.box((65,), location="node"), 20.0)
+    >>> f = np.zeros(65)
+    >>> f[32] = 64.0  # a point source of strength 1: u = i exp(ik|x - 1/2|) / 2k
+    >>> u = solver.solve(np.ones((1, 65)), f)
+    >>> bool(abs(u[0, -1] - 0.5j * np.exp(10j) / 20) < 1e-3 / 20)
+    True
+    """
+
+    def __init__(self, grid: Grid, wavenumber: float) -> None:
+        if grid.rank > 2 or any(axis.location != "node" or axis.periodic for axis in grid.axes):
+            raise ShapeError(
+                "HelmholtzSolver: needs one or two axes of bounded nodes, got "
+                f"{[(axis.name, axis.location, axis.periodic) for axis in grid.axes]}. "
+                "Use Grid.box(shape, location='node')."
+            )
+        self.grid, self.wavenumber = grid, wavenumber
+        thickness = _LAYER * max(axis.upper - axis.lower for axis in grid.axes)
+        self._cells = [max(2, round(thickness / axis.spacing)) for axis in grid.axes]
+        parts = [self._stretched(axis, cells) for axis, cells in zip(grid.axes, self._cells, strict=True)]
+        self._stretch = reduce(np.multiply.outer, [stretch for _, stretch in parts])
+        self._laplacian = _sum_over_axes(parts)
+
+    def solve(self, speed: ArrayLike, source: ArrayLike) -> Complex:
+        """Values of u at the nodes, (n, *shape).
+
+        Parameters
+        ----------
+        speed : (n, *shape), positive
+            c.
+        source : broadcastable to (n, *shape)
+            f, real or complex; zero at the walls, or nearly.
+
+        Raises
+        ------
+        ShapeError
+            If the speed has another shape.
+        DataError
+            If a speed is not positive and finite, or a relative residual exceeds 1e-9.
+        """
+        c = np.asarray(speed, dtype=np.float64)
+        if c.shape[1:] != self.grid.shape:
+            raise ShapeError(
+                f"HelmholtzSolver: the speed must have shape (n, *{self.grid.shape}), got {c.shape}."
+            )
+        if not (np.isfinite(c).all() and (c > 0).all()):
+            raise DataError("HelmholtzSolver: the speed must be positive and finite at every node.")
+        f = np.broadcast_to(np.asarray(source, dtype=np.complex128), c.shape)
+        return np.stack([self._solve_sample(c[j], f[j]) for j in range(len(c))])
+
+    def _solve_sample(self, speed: Float, source: Complex) -> Complex:
+        from scipy.sparse import diags_array
+        from scipy.sparse.linalg import splu
+
+        around = [(cells - 1, cells - 1) for cells in self._cells]
+        mass = self._stretch * (self.wavenumber / np.pad(speed, around, mode="edge")) ** 2
+        matrix = (self._laplacian - diags_array(mass.reshape(-1))).tocsc()
+        right = np.pad(source, around).reshape(-1)  # the stretch is 1 wherever there is a source
+        # Symmetric, but indefinite: pivots leave the diagonal where they must.
+        options = {"SymmetricMode": True}
+        u = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options=options).solve(right)
+        left, scale = float(np.linalg.norm(right - matrix @ u)), float(np.linalg.norm(right))
+        if not left <= 1e-9 * scale:
+            raise DataError(
+                f"HelmholtzSolver: a residual of {left:.3g} for a source of norm {scale:.3g}, more than 1e-9 "
+                "of it. Is the source finite?"
+            )
+        inside = tuple(slice(cells - 1, 1 - cells) for cells in self._cells)
+        return np.ascontiguousarray(u.reshape(self._stretch.shape)[inside])
+
+    def _stretched(self, axis: Axis, cells: int) -> tuple[Any, Complex]:
+        """-s times the second derivative in the stretched coordinate, and s, at the nodes with unknowns."""
+        from scipy.sparse import diags_array
+
+        h, n = axis.spacing, axis.size + 2 * cells - 2  # the outermost nodes of the layers hold zero
+
+        def stretch(position: NDArray[np.floating[Any]]) -> Complex:
+            """At distances from the lower wall in units of h."""
+            depth = np.maximum(np.maximum(-position, position - (axis.size - 1)), 0) / cells
+            # A wave is damped by exp(-integral of sigma) on each of its two ways through the layer.
+            strongest = 5 * math.log(1 / _REFLECTED) / (2 * cells * h)
+            return np.asarray(1 + 1j * strongest / self.wavenumber * depth**4)
+
+        derivative = diags_array([27.0, -27.0, -1.0, 1.0], offsets=[0, -1, 1, -2], shape=(n + 1, n)) / (
+            24 * h
+        )
+        half = stretch(np.arange(n + 1) + 0.5 - cells)
+        return derivative.T @ diags_array(1 / half) @ derivative, stretch(np.arange(n) + 1.0 - cells)
+
+
+def _sum_over_axes(parts: Sequence[tuple[Any, Complex]]) -> Any:
+    """The sum over the axes of the operator along one, times the stretches of the others."""
+    from scipy.sparse import diags_array, kron
+
+    terms = []
+    for i in range(len(parts)):
+        factors = [operator if j == i else diags_array(s) for j, (operator, s) in enumerate(parts)]
+        terms.append(reduce(kron, factors))
+    return sum(terms[1:], terms[0])
+
+
+def waves_are_resolved(who: str, grid: Grid, wavenumber: float, slowest: float) -> None:
+    """Raise `ConfigError` unless the grid resolves waves of the least speed, locally and over the domain.
+
+    At least 10 points per wave length, and a phase error 3/640 (kh)^4 k L of at most 0.1 over the diagonal L
+    of the domain: more points per wave are needed the more waves there are ("pollution").  With a scheme of
+    order 2 the same thought bounds h k^(3/2), with order 4 it is h k^(5/4).
+    """
+    k, h = wavenumber / slowest, max(axis.spacing for axis in grid.axes)
+    points = 2 * math.pi / (k * h)
+    diagonal = math.sqrt(sum((axis.upper - axis.lower) ** 2 for axis in grid.axes))
+    phase = 3 / 640 * (k * h) ** 4 * k * diagonal
+    if points < 10 or phase > 0.1:
+        finest = min(2 * math.pi / (10 * k), (0.1 * 640 / 3 / (k**5 * diagonal)) ** 0.25)
+        raise ConfigError(
+            f"{who}: {points:.3g} points per shortest wave and a phase error of {phase:.2g} over the domain; "
+            f"at least 10 and at most 0.1 are needed. Use a spacing of at most {finest:.3g}, or a smaller "
+            "wave number."
+        )
+
+
+@describable
+@dataclass(frozen=True)
+class Helmholtz(Generator):
+    r"""The field of a source in a medium of random speed: -Laplacian(u) - (k/c)^2 u = f on the unit square.
+
+    Waves leave through the walls (`HelmholtzSolver`).  The map to learn is c -> u; ``u`` has two components,
+    real and imaginary part.  Everything is dimensionless.
+
+    * c = 1 + ``contrast`` tanh(g) with a Gaussian field g of standard deviation about 1, correlation length
+      0.15 and Neumann boundary conditions, wave numbers up to 7 per axis (`smooth_field`).
+    * f = k^2 exp(-r^2 / 2w^2), w = 0.75 / k, with r the distance from the point (``x``, ``y``).
+
+    Scheme: finite differences of order 4 with perfectly matched layers, sparse LU.
+
+    Parameters
+    ----------
+    resolution : int
+        Intervals per axis: one more node, both ends included.
+    wavenumber : float, positive
+        k.  The shortest wave has the length 2 pi (1 - contrast) / k.
+    contrast : float
+        At least 0, below 1.
+    x, y : float
+        Position of the source, at least 3 / k from the walls.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range or the grid does not resolve the waves (`waves_are_resolved`).
+
+    Notes
+    -----
+    The speed is that of the acoustic problem of de Hoop, Huang, Qian and Stuart (2022), arXiv:2203.13181, c =
+    20 + tanh(g) with the frequency 1000, hence k = 50, which MgNO (He, Liu and Xu 2024, arXiv:2310.19809)
+    uses too; ``Helmholtz(resolution=128, wavenumber=50.0, contrast=0.05)`` comes nearest.  The data are not
+    theirs: there waves are driven through one wall and reflected by the others, so that solutions are near
+    resonances.
+
+    Examples
+    --------
+    >>> c, u = Helmholtz(resolution=16).sample([0, 1])
+    >>> c.shape, u.shape, bool((np.abs(c - 1) < 0.2).all())
+    ((2, 17, 17), (2, 2, 17, 17), True)
+    """
+
+    resolution: int = 64
+    wavenumber: float = 8.0
+    contrast: float = 0.2
+    x: float = 0.5
+    y: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.resolution < 4 or not (0 < self.wavenumber < math.inf and 0 <= self.contrast < 1):
+            raise ConfigError(
+                "Helmholtz: needs resolution >= 4, wavenumber > 0 and 0 <= contrast < 1, got "
+                f"resolution={self.resolution}, wavenumber={self.wavenumber}, contrast={self.contrast}."
+            )
+        margin = 3 / self.wavenumber
+        if not (margin <= self.x <= 1 - margin and margin <= self.y <= 1 - margin):
+            raise ConfigError(
+                f"Helmholtz: the source must lie 3/k = {margin:.3g} from the walls, got ({self.x}, {self.y})."
+            )
+        waves_are_resolved("Helmholtz", self.grid, self.wavenumber, 1 - self.contrast)
+
+    @property
+    def grid(self) -> Grid:
+        """Nodes of the unit square."""
+        return Grid.box((self.resolution + 1, self.resolution + 1), location="node")
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Input ``c`` and output ``u``."""
+        return (
+            Field("c", "input", long_name="wave speed"),
+            Field("u", "output", long_name="amplitude", components=2, rank=0),
+        )
+
+    @property
+    def about(self) -> Provenance:
+        """Equation, walls and solver."""
+        return Provenance(
+            title="Time-harmonic waves in a medium of random speed",
+            pde="helmholtz_2d",
+            equation=_EQUATION,
+            boundary={name: ("open", "open") for name in self.grid.names},
+            solver=_SOLVER,
+        )
+
+    def sample(self, seeds: Sequence[int]) -> tuple[Float, Float]:
+        """Speeds (n, *space) and fields (n, 2, *space) for each seed."""
+        law = smooth_field(2, boundary="neumann", modes=_WAVES)
+        c = 1 + self.contrast * np.tanh(law.sample(seeds, self.grid))
+        u = HelmholtzSolver(self.grid, self.wavenumber).solve(c, self.source(self.grid))
+        return c, np.stack([u.real, u.imag], axis=1)
+
+    def source(self, grid: Grid) -> Float:
+        """f at the nodes of a grid."""
+        x, y = grid.coordinates()
+        squares = (x - self.x) ** 2 + (y - self.y) ** 2
+        values: Float = self.wavenumber**2 * np.exp(-squares * (self.wavenumber / _WIDTH) ** 2 / 2)
+        return values
+
+    def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
+        """Relative L2 error of u, (n,), from a solution on twice the intervals; order 4."""
+        return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=4)
+
+    def baselines(self) -> list[Baseline]:
+        """The same on 1, 1/2 and 1/4 of the intervals per axis, as far as they are whole."""
+        return [
+            HelmholtzBaseline(self, self.resolution // factor)
+            for factor in (1, 2, 4)
+            if self.resolution % factor == 0 and self.resolution // factor >= 8
+        ]
+
+
+@describable
+@dataclass(frozen=True)
+class HelmholtzBaseline:
+    """The solver of `Helmholtz` on ``intervals`` per axis, with splines of degree 5 to the grid of the input.
+
+    Examples
+    --------
+    >>> HelmholtzBaseline(Helmholtz(), 32).name
+    'finite differences 32x32'
+    """
+
+    problem: Helmholtz
+    intervals: int
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"finite differences {self.intervals}x{self.intervals}"
+
+    def predict(self, inputs: Tensor, grid: Grid) -> Tensor:
+        """Fields (n, 2, *grid.shape) for speeds (n, 1, *grid.shape); type and device of the input.
+
+        Raises
+        ------
+        ShapeError
+            If the input has more than one channel, or the intervals do not divide those of the grid.
+        """
+        import torch
+        from scipy.interpolate import make_interp_spline
+
+        if inputs.ndim != grid.rank + 2 or tuple(inputs.shape[1:]) != (1, *grid.shape):
+            raise ShapeError(
+                f"HelmholtzBaseline: inputs must have shape (n, 1, *{grid.shape}), got {tuple(inputs.shape)}."
+            )
+        if (grid.shape[0] - 1) % self.intervals:
+            raise ShapeError(
+                f"HelmholtzBaseline: {self.intervals} intervals do not divide the {grid.shape[0] - 1} of the "
+                "grid."
+            )
+        stride = (grid.shape[0] - 1) // self.intervals
+        coarse = grid.with_shape([self.intervals + 1] * grid.rank)
+        c = inputs[:, 0].detach().cpu().numpy().astype(np.float64)[:, ::stride, ::stride]
+        found = HelmholtzSolver(coarse, self.problem.wavenumber).solve(c, self.problem.source(coarse))
+        u = np.stack([found.real, found.imag], axis=1)
+        if stride > 1:
+            for i, (few, many) in enumerate(zip(coarse.axes, grid.axes, strict=True)):
+                u = make_interp_spline(few.coordinates, u, k=5, axis=i + 2)(many.coordinates)
+        return torch.from_numpy(np.ascontiguousarray(u)).to(device=inputs.device, dtype=inputs.dtype)
+
+
+def solve(
+    speed: ArrayLike | Function,
+    grid: Grid,
+    *,
+    wavenumber: float,
+    source: ArrayLike | Function,
+) -> xarray.Dataset:
+    """Solve -Laplacian(u) - (wavenumber / speed)^2 u = source in a box from which waves radiate freely.
+
+    Parameters
+    ----------
+    speed : number, array or callable
+        c > 0 at the nodes (*grid.shape), or a function of the coordinates.
+    grid : Grid
+        Bounded nodes, of rank 1 or 2: ``Grid.box((65, 65), location="node")``.
+    wavenumber : float, positive
+        k, for the speed 1.
+    source : number, array or callable
+        f; zero at the walls, or nearly.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``u``, complex, ``c`` and ``f``, each (*space).
+
+    Raises
+    ------
+    ShapeError
+        If the grid has cells or periodic axes, or shapes do not fit it.
+    DataError
+        If the speed is not positive, or a value not finite.
+    ConfigError
+        If the wave number is not positive, or the grid does not resolve the waves.
+
+    Notes
+    -----
+    `HelmholtzSolver`, of order 4; time dependence exp(-i omega t).
+
+    Examples
+    --------
+    >>> grid = Grid.box((65, 65), location="node")
+    >>> bump = lambda x, y: np.exp(-800 * ((x - 0.5) ** 2 + (y - 0.5) ** 2))
+    >>> found = solve(1.0, grid, wavenumber=20.0, source=bump)
+    >>> found["u"].dtype, bool(abs(found["u"].sel(x=0.5, y=0.75) - found["u"].sel(x=0.25, y=0.5)) < 1e-15)
+    (dtype('complex128'), True)
+    """
+    if not 0 < wavenumber < math.inf:
+        raise ConfigError(f"helmholtz.solve: the wave number must be positive, got {wavenumber}.")
+    c = on_grid("helmholtz.solve: speed", speed, grid)
+    f = on_grid("helmholtz.solve: source", source, grid)
+    if c.min() > 0:  # else the solver complains
+        waves_are_resolved("helmholtz.solve", grid, wavenumber, float(c.min()))
+    (u,) = HelmholtzSolver(grid, wavenumber).solve(c[None], f[None])
+    return labelled(
+        {
+            "u": (grid.names, u, {"units": "1", "long_name": "amplitude"}),
+            "c": (grid.names, c, {"units": "1", "long_name": "wave speed"}),
+            "f": (grid.names, f, {"units": "1", "long_name": "source"}),
+        },
+        grid,
+        attributes={
+            "equation": _EQUATION,
+            "solver": _SOLVER,
+            "boundary": "open",
+            "wavenumber": float(wavenumber),
+        },
+    )
