@@ -105,7 +105,7 @@ PARTS = {
     "elliptic": {"a": "diffusion", "f": "source", "u": "solution"},
     "convection_diffusion": {"a": "diffusion", "v": "drift", "u0": "solution", "u": "solution"},
 }
-STEPS = {"elliptic": 3000, "convection_diffusion": 3000, "darcy": 1200}
+STEPS = {"elliptic": 3000, "convection_diffusion": 3000, "darcy": 600}
 
 
 def method_of(name: str, problem: str) -> Augmentation | None:
