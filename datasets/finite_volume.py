@@ -121,21 +121,29 @@ def weno5(averages: Float, axis: int) -> tuple[Float, Float]:
     [0.16, 0.36]
     """
     size = averages.shape[axis]
-    a, b, c, d, e = (part(averages, axis, i, size - 4 + i) for i in range(5))
-    smooth = (
-        13 / 12 * (a - 2 * b + c) ** 2 + (a - 4 * b + 3 * c) ** 2 / 4,
-        13 / 12 * (b - 2 * c + d) ** 2 + (b - d) ** 2 / 4,
-        13 / 12 * (c - 2 * d + e) ** 2 + (3 * c - 4 * d + e) ** 2 / 4,
-    )
+    center = part(averages, axis, 2, size - 2)
+    change = part(averages, axis, 1, size) - part(averages, axis, 0, size - 1)
+    bend = part(change, axis, 1, size - 1) - part(change, axis, 0, size - 2)
+    bend *= bend
+    bend *= 13 / 12
+    a, b, c, d = (part(change, axis, i, size - 4 + i) for i in range(4))  # far below, below, above, far above
+    smooth = [part(bend, axis, i, size - 4 + i) for i in range(3)]
+    for i, slope in enumerate(
+        (1.5 * b - a / 2, (b + c) / 2, 1.5 * c - d / 2)
+    ):  # of each parabola at the center
+        smooth[i] = smooth[i] + slope * slope
     difference = np.abs(smooth[0] - smooth[2])
-    weights = [1 + (difference / (item + 1e-40)) ** 2 for item in smooth]
-    upper = ((2 * a - 7 * b + 11 * c) / 6, (-b + 5 * c + 2 * d) / 6, (2 * c + 5 * d - e) / 6)
-    lower = ((-a + 5 * b + 2 * c) / 6, (2 * b + 5 * c - d) / 6, (11 * c - 7 * d + 2 * e) / 6)
+    weights = []
+    for item in smooth:
+        ratio = difference / (item + 1e-40)
+        weights.append(1 + ratio * ratio)
+    lower = ((a - 4 * b) / 6, (-2 * b - c) / 6, (2 * d - 5 * c) / 6)  # from the average to the face
+    upper = ((5 * b - 2 * a) / 6, (b + 2 * c) / 6, (4 * c - d) / 6)
     found = []
-    for values, ideal in ((lower, (0.3, 0.6, 0.1)), (upper, (0.1, 0.6, 0.3))):
+    for steps, ideal in ((lower, (0.3, 0.6, 0.1)), (upper, (0.1, 0.6, 0.3))):
         shares = [share * weight for share, weight in zip(ideal, weights, strict=True)]
-        mixed = shares[0] * values[0] + shares[1] * values[1] + shares[2] * values[2]
-        found.append(mixed / (shares[0] + shares[1] + shares[2]))
+        mixed = shares[0] * steps[0] + shares[1] * steps[1] + shares[2] * steps[2]
+        found.append(center + mixed / (shares[0] + shares[1] + shares[2]))
     return found[0], found[1]
 
 
@@ -234,11 +242,12 @@ class FiniteVolumes:
         for first in range(0, n, chunk):
             rows = slice(first, min(first + chunk, n))
             u = np.array(np.moveaxis(initial[rows], 1, 0), order="C")
-            held = self._edges(self.law.primitive(u))
             frames[rows, 0] = initial[rows]
-            for i, (now, then) in enumerate(pairwise(times)):
-                floored[rows] += self._advance(u, then - now, held)
-                frames[rows, i + 1] = np.moveaxis(u, 0, 1)
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of samples that blow up
+                held = self._edges(self.law.primitive(u))
+                for i, (now, then) in enumerate(pairwise(times)):
+                    floored[rows] += self._advance(u, then - now, held)
+                    frames[rows, i + 1] = np.moveaxis(u, 0, 1)
         return frames, floored
 
     def _advance(self, u: Float, duration: float, held: dict[tuple[int, int], Float]) -> NDArray[np.int64]:
@@ -249,15 +258,13 @@ class FiniteVolumes:
         while rows.size:
             some = u[:, rows]
             w = self.law.primitive(some)
-            with np.errstate(invalid="ignore"):
-                # A hair more than a whole number is that number: rounding shall not cost a step.
-                count = np.maximum(np.ceil(remaining[rows] * self._rate(w) / self.courant - 1e-9), 1)
-                lost = ~(count <= _MOST_STEPS)
+            # A hair more than a whole number is that number: rounding shall not cost a step.
+            count = np.maximum(np.ceil(remaining[rows] * self._rate(w) / self.courant - 1e-9), 1)
+            lost = ~(count <= _MOST_STEPS)
             some[:, lost] = np.nan
             step = remaining[rows] / count
             edges = {key: value[:, rows] for key, value in held.items()}
-            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-                floored[rows] += self._step(some, w, step.reshape(-1, *[1] * self.grid.rank), edges)
+            floored[rows] += self._step(some, w, step.reshape(-1, *[1] * self.grid.rank), edges)
             u[:, rows] = some
             remaining[rows] -= step
             rows = rows[(count > 1) & ~lost]

@@ -162,7 +162,7 @@ class ShallowWater(Generator):
     Everything is dimensionless.  The state is depth and momentum, averages over cells, and starts at rest.
 
     ============  ====================================================================================
-    "radial_dam"  h = 2 for \|x\| < r, else 1, with r ~ U(0.3, 0.7); waves leave through the walls
+    "radial_dam"  h = 2 for \|x\| < r, else 1, with r ~ U(0.3, 0.7); waves leave through the sides
     "smooth"      h = exp(0.1 f), f a periodic Gaussian field of standard deviation about 1
                   (`sciml.datasets.starts.smooth_field`); the square is periodic
     ============  ====================================================================================

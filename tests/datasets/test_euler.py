@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.datasets.euler import Euler, EulerLaw, riemann, solve
+from sciml.datasets.euler import Euler, EulerLaw, solve
 from sciml.datasets.finite_volume import FiniteVolumes, cell_averages
 from sciml.datasets.finite_volume_flow import FiniteVolumeSolver
+from sciml.datasets.shock_tube import riemann
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
@@ -202,9 +203,10 @@ def test_isentropic_vortex():
 
 
 @pytest.mark.slow
-def test_isentropic_vortex_over_four_refinements():
-    errors = [vortex_error(n, 0.5) for n in (16, 32, 64, 128, 256)]
-    assert (orders(errors) > 1.9).all() and (orders(errors) < 2.3).all(), orders(errors)
+def test_isentropic_vortex_over_three_refinements():
+    """2.0, 2.2, 2.3: towards 2 from above, as the share of the clipped extrema falls."""
+    errors = [vortex_error(n, 0.5) for n in (32, 64, 128, 256)]
+    assert (orders(errors) > 1.95).all() and (orders(errors) < 2.3).all(), orders(errors)
 
 
 @pytest.mark.parametrize("start", ["smooth", "jumps"])
