@@ -20,14 +20,13 @@ class CoarseEllipticSolver:
     """Approximate finite volumes for zero wall values: `factor` cells per axis become one.
 
     1. Transmissibilities of the coarse faces from the fine coefficient: along each line of fine cells
-    between two
-       coarse centers (or a center and the wall) the resistances are in series, and the lines side by side
-       are in parallel (harmonic along the flux, arithmetic across it).
-    2. A direct solve on the coarse cells.
+       between two coarse centers (or a center and the wall) the resistances are in series, and the lines side
+       by side are in parallel (harmonic along the flux, arithmetic across it).
+    2. A solve on the coarse cells.
     3. Prolongation to the fine cells by interpolation that is linear in the resistance, not in the distance,
-    so
-       that its flux is continuous across jumps of the coefficient: along one axis after the other, averaged
-       over all orders of the axes.  Exact for layered coefficients without source, and zero on the walls.
+       so that its flux is continuous across jumps of the coefficient: along one axis after the other,
+       averaged over all orders of the axes.  Exact for layered coefficients without source, and zero on the
+       walls.
     4. Two damped Jacobi sweeps on the fine cells.
 
     With ``factor=1`` it is the fine solver itself.

@@ -18,18 +18,19 @@ Bands = dict[int, Float]  # offset k >= 0: the entries of row r and column r + k
 
 # Milliseconds on one core, coefficients 3 and 12; multigrid takes as long for 1 and 1000.
 #            band  SuperLU  fast Poisson  multigrid
-#   32^2      0.2      1.0           1.6          -
-#   64^2      2.0      4.5           2.2          -
-#   128^2      15       24           7.7         45
-#   256^2     173      170            27        154
-#   512^2       -     1000           131        776
-#   24^3      124      177           7.6         61
-#   48^3        -        -            56        496
+#   32^2      0.4      2.0           1.5        7.6
+#   64^2      3.6      6.6           2.5         16
+#   128^2      18       35           7.0         47
+#   256^2     210      220            31        190
+#   512^2       -     1600           164        810
+#   16^3       12       28           3.1         20
+#   24^3      161      330           7.2         63
+#   48^3        -        -            74        526
 # A band costs cells * width^2; the number of iterations with fast Poisson solves grows like sqrt(spread).
-_SMALL_BAND = 2**19  # cells * width: 64^2
+_SMALL_BAND = 2**18  # cells * width: 63^2
 _SPREAD = 25.0  # about 65 iterations
-_BAND_WORK = 2**30  # cells * width^2: 180^2 or 20^3
-_SPARSE_CELLS = {1: 2**20, 2: 2**18, 3: 2**14}  # by rank: factors are fuller in three dimensions
+_BAND_WORK = 2**30  # cells * width^2: 180^2 or 19^3
+_SPARSE_CELLS = {1: 2**20, 2: 2**17, 3: 2**13}  # by rank: factors are fuller in three dimensions
 
 _TOLERANCE = 3e-11  # relative residual at which iterations stop; direct solvers reach 1e-13
 _ITERATIONS = 500  # several times what any of the cases above takes

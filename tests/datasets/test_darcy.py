@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sciml.datasets.bench.darcy import PlainLoop
 from sciml.datasets.darcy import Darcy, DarcySolver, solve
 from sciml.datasets.elliptic import EllipticSolver
 from sciml.datasets.generation import sample_seed
@@ -126,6 +127,14 @@ def test_media_and_seeds_do_not_change_between_versions():
     assert [sample_seed("darcy", 0, i) for i in (0, 1)] == [7168741232590623239, 6634548089789568504]
     a, _ = Darcy(resolution=8).sample([sample_seed("darcy", 0, 0)])
     assert np.packbits(a[0] == 12.0).tobytes().hex() == "0f0f0f1f1f1f0f0f"
+
+
+@pytest.mark.parametrize("order", ["COLAMD", "MMD_AT_PLUS_A"])
+def test_the_plain_loop_of_the_bench_makes_the_same_samples(order):
+    darcy = Darcy(resolution=24, modes=24, source=2.0)
+    plain = PlainLoop(darcy, order)
+    for seed, u in zip((3, 4), darcy.sample([3, 4])[1], strict=True):
+        np.testing.assert_allclose(plain.sample(seed), u, rtol=1e-9)
 
 
 def test_description_round_trip():
