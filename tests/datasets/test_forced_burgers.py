@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sciml.datasets.burgers import cole_hopf
 from sciml.datasets.finite_volume import cell_averages
 from sciml.datasets.forced_burgers import ForcedBurgers, _forcing, advection_change, solve
+from sciml.datasets.korteweg_de_vries import solitons
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 
@@ -146,6 +148,39 @@ def test_a_rarefaction_opens_and_a_shock_moves():
     # The corners of the fan are rounded over a few cells, 0.02 wide: 0.0022 is measured.
     assert np.abs(flow["u"].values[-1] - exact).mean() < 3e-3
     assert np.abs(flow["u"].values).max() < 1 + 1e-3
+
+
+def test_viscous_shock_of_cole_and_hopf():
+    """beta = 0.02, a front of 2 to 9 cells: errors fall with order 5 as it is resolved."""
+    errors, time = [], 0.4
+    nodes = Grid.box((64,), location="node", periodic=True)
+    for n in (64, 128, 256):
+        grid = circle(n)
+        exact = gauss_averages(
+            lambda x: cole_hopf(
+                lambda y: np.sin(2 * np.pi * y), nodes, viscosity=0.02, times=[time], points=x
+            )[0],
+            grid,
+        )
+        flow = solve(lambda x: np.sin(2 * np.pi * x), grid, beta=0.02, times=[0.0, time])
+        errors.append(np.abs(flow["u"].values[-1] - exact).mean())
+    assert errors[-1] < 2e-8 and (orders(errors) > 4.9).all(), (errors, orders(errors))
+
+
+def test_two_solitons_of_korteweg_and_de_vries():
+    """u_t + (6 u^2 / 2 + u_xx)_x = 0: the faster overtakes the slower one, and both go on."""
+    errors = []
+    for n in (128, 256):
+        grid = Grid.box((n,), lower=-20.0, upper=20.0, periodic=True)
+
+        def exact(t, grid=grid):
+            return gauss_averages(
+                lambda x: solitons(x, [t], speeds=[4.0, 1.0], centers=[-8.0, -2.0])[0], grid
+            )
+
+        flow = solve(exact(0.0), grid, alpha=6.0, gamma=1.0, times=[0.0, 4.0])
+        errors.append(np.abs(flow["u"].values[-1] - exact(4.0)).max())
+    assert errors[-1] < 0.015 and orders(errors)[0] > 4.5, errors  # of a height of 2
 
 
 def test_the_mean_follows_the_forcing():
