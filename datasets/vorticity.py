@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from sciml.datasets.pseudo_spectral import ETDRK4, Modes
 from sciml.errors import ConfigError
@@ -21,6 +23,7 @@ Complex = NDArray[np.complex128]
 _CHECK = 1.0  # time after which the step is chosen anew, at the latest
 _MOST = 3 * 2**13  # steps per check; more means that the solution has blown up
 _POINTS = 2**14  # per array and pass: four samples of 64 x 64 stay in the cache with all that a step needs
+_NOTHING = 1e-15  # of the largest coefficient of the forcing: rounding
 _TURN = cmath.exp(0.25j * math.pi)
 
 
@@ -92,13 +95,15 @@ class VorticitySolver:
         self._back = -0.25j * _TURN * (kx - 1j * ky) ** 2 / n**2
         self._phase = np.exp(-2j * math.pi * m * self.modes.grid.coordinates().sum(axis=0))
         chunk = max(1, _POINTS // n**2)
-        self._rows = np.zeros((chunk, 2 * self._center + 1), dtype=np.complex128)
-        self._spectra = np.zeros((chunk, n, n), dtype=np.complex128)
+        self._rows: Complex = torch.zeros(chunk, 2 * self._center + 1, dtype=torch.complex128).numpy()
+        self._spectra = torch.zeros(chunk, n, n, dtype=torch.complex128)  # zeros stay in the gaps
         self._methods: dict[float, ETDRK4] = {}
         self._forcing: Float = np.zeros(2 * self._center + 2)
         if forcing is not None:
             self._forcing = self.packed(np.asarray(forcing, dtype=np.float64))
             self._forcing[:2] = 0.0
+        forced = np.flatnonzero(np.abs(self._forcing) > _NOTHING * np.abs(self._forcing).max())
+        self._forced = slice(forced.min(), forced.max() + 1) if forced.size else slice(0)
 
     def packed(self, values: Float) -> Float:
         """Coefficients of w as `rate` takes them, (..., 2 c + 2), of its values (..., n, n)."""
@@ -107,29 +112,24 @@ class VorticitySolver:
 
     def rate(self, packed: Float) -> Float:
         """The part of w_t that is not viscous, -u . grad w + f, of a chunk of samples."""
-        import torch
-
+        count, c = len(packed), self._center
         z = self._points(packed, self._velocity)
-        np.multiply(z, z, out=z)
-        squares = torch.fft.fft2(torch.from_numpy(z)).numpy().reshape(len(packed), -1)
-        rows, c = self._rows[: len(packed)], self._center
-        np.multiply(squares[:, c : 3 * c + 1], self._back, out=rows)
-        parts = rows.view(np.float64)
-        found: Float = parts[:, 2 * c :] + parts[:, 2 * c + 1 :: -1]
-        found += self._forcing
+        np.multiply(z.numpy(), z.numpy(), out=z.numpy())
+        squares = torch.fft.fft2(z).numpy().reshape(count, -1)
+        rows = np.multiply(squares[:, c : 3 * c + 1], self._back, out=self._rows[:count]).view(np.float64)
+        found: Float = rows[:, 2 * c :] + rows[:, 2 * c + 1 :: -1]
+        found[:, self._forced] += self._forcing[self._forced]
         return found
 
-    def _points(self, packed: Float, factors: Complex) -> Complex:
+    def _points(self, packed: Float, factors: Complex | complex) -> Tensor:
         """Values of a linear function of w, times e^(2 pi i m (x + y)), (samples, n, n)."""
-        import torch
-
-        rows, spectra = self._rows[: len(packed)], self._spectra[: len(packed)]
-        c, parts = self._center, rows.view(np.float64)
+        count, c = len(packed), self._center
+        rows, spectra = self._rows[:count], self._spectra[:count]
+        parts = rows.view(np.float64)
         parts[:, 2 * c :] = packed
         parts[:, : 2 * c] = packed[:, :1:-1]
-        np.multiply(rows, factors, out=spectra.reshape(len(packed), -1)[:, : 2 * c + 1])
-        found: Complex = torch.fft.ifft2(torch.from_numpy(spectra), norm="forward").numpy()
-        return found
+        np.multiply(rows, factors, out=spectra.numpy().reshape(count, -1)[:, : 2 * c + 1])
+        return torch.fft.ifft2(spectra, norm="forward")
 
     def run(
         self, initial: Float, times: Sequence[float], *, step: float = math.inf, courant: float = math.inf
@@ -180,7 +180,7 @@ class VorticitySolver:
     def _store(self, packed: Float, frame: Float) -> None:
         """The values of all samples, into ``frame``."""
         for part in self._chunks(np.arange(len(packed))):
-            frame[part] = (self._points(packed[part], 1 / _TURN) * self._phase).real
+            frame[part] = (self._points(packed[part], 1 / _TURN).numpy() * self._phase).real
 
     def _advance(self, w: Float, duration: float, step: float, courant: float) -> Float:
         """All samples over one stretch of time, those with equal steps together."""
@@ -190,7 +190,7 @@ class VorticitySolver:
             method = self._method(duration / count)
             for part in self._chunks(np.flatnonzero(counts == count)):
                 packed = w[part]
-                with np.errstate(over="ignore", invalid="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
                     for _ in range(count):
                         packed = method.advance(packed, self.rate)
                 after[part] = packed
@@ -202,15 +202,14 @@ class VorticitySolver:
         if courant < math.inf:
             for part in self._chunks(np.arange(len(w))):
                 with np.errstate(over="ignore", invalid="ignore"):
-                    z = self._points(w[part], self._velocity) * self._phase
+                    z = self._points(w[part], self._velocity).numpy() * self._phase
                     speed = (np.abs(z.real) + np.abs(z.imag)).max(axis=(1, 2))
                     least[part] = np.maximum(least[part], duration * self._k_max * speed / courant)
         return np.array([round_up(value) for value in least.tolist()])
 
-    def _chunks(self, samples: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """As many at a time as there is room for."""
-        size = len(self._rows)
-        return (samples[i : i + size] for i in range(0, len(samples), size))
+    def _chunks(self, samples: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Equal parts, no larger than there is room for."""
+        return np.array_split(samples, -(-len(samples) // len(self._rows))) if len(samples) else []
 
     def _row(self, coefficients: Complex) -> Complex:
         """Coefficients of `Modes` (..., *shape) at their places, all waves, (..., 2 c + 1)."""

@@ -125,5 +125,5 @@ def race(quick: bool) -> Race:
         ),
         plain=PlainLoop(flow).sample,
         ours=lambda seeds: flow.sample(seeds)[0],
-        samples=2 if quick else 16,
+        samples=2 if quick else 20,
     )
