@@ -37,7 +37,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     coordinates = {axis.name: axis.coordinates for axis in fine.grid.axes}
     xarray.Dataset({"a": (("x", "y"), a[0])}, coords=coordinates).to_netcdf("field.nc", engine="h5netcdf")
     blocks = re.findall(r"```python\n(.*?)\n```", README, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     code = "\n".join(blocks).replace("steps=2_000", "steps=3")
     assert "steps=3" in code
     names: dict[str, Any] = {}
@@ -46,6 +46,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with xarray.open_dataset("pressure.nc") as written:
         assert written["u"].shape == (32, 32)
     assert names["info"] == 0
+    assert -125 < names["slope"] < -30  # the front is 0.01 wide and 2 high, and the grid has 256 points
     # Residual 1e-8, condition number about 32^2 times the contrast 4.
     np.testing.assert_allclose(names["u"], u.ravel(), atol=1e-4 * u.max())
     assert 0.0 < names["error"] < 2.0
