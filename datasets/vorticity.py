@@ -121,7 +121,7 @@ class VorticitySolver:
         found[:, self._forced] += self._forcing[self._forced]
         return found
 
-    def _points(self, packed: Float, factors: Complex | complex) -> Tensor:
+    def _points(self, packed: Float, factors: ArrayLike) -> Tensor:
         """Values of a linear function of w, times e^(2 pi i m (x + y)), (samples, n, n)."""
         count, c = len(packed), self._center
         rows, spectra = self._rows[:count], self._spectra[:count]
@@ -129,7 +129,8 @@ class VorticitySolver:
         parts[:, 2 * c :] = packed
         parts[:, : 2 * c] = packed[:, :1:-1]
         np.multiply(rows, factors, out=spectra.numpy().reshape(count, -1)[:, : 2 * c + 1])
-        return torch.fft.ifft2(spectra, norm="forward")
+        found: Tensor = torch.fft.ifft2(spectra, norm="forward")
+        return found
 
     def run(
         self, initial: Float, times: Sequence[float], *, step: float = math.inf, courant: float = math.inf

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from sciml.datasets.generation import make_block, sample_seed
-from sciml.datasets.navier_stokes import NavierStokes, NavierStokesSolver
-from sciml.datasets.pseudo_spectral import velocity
+from sciml.datasets.navier_stokes import NavierStokes, NavierStokesSolver, solve
+from sciml.datasets.pseudo_spectral import Modes, velocity
 from sciml.datasets.vorticity import VorticitySolver, round_up
 from sciml.description import build, describe
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 
 FLOW = NavierStokes(resolution=32)
@@ -38,13 +39,27 @@ def relative(a, b):
 
 @pytest.mark.parametrize("viscosity", [1e-3, 0.0])
 def test_order_four(viscosity):
-    """Halved steps, errors against 16 times shorter ones (which shifts the order by less than 1e-4)."""
+    """Five changes from halved steps give the orders of four refinements."""
     solver = VorticitySolver(24, viscosity, FLOW.force(torus(24)))
     w0 = starts(24, scale=3.0)
-    frames = {n: solver.run(w0, [0.0, 1.0], step=1 / n)[:, -1] for n in (16, 32, 64, 512)}
-    errors = [relative(frames[n], frames[512]) for n in (16, 32, 64)]
-    orders = np.log2(np.array(errors[:-1]) / errors[1:])
-    np.testing.assert_allclose(orders, 4.0, atol=0.2)
+    frames = [solver.run(w0, [0.0, 1.0], step=1 / n)[:, -1] for n in (16, 32, 64, 128, 256, 512)]
+    changes = np.array([relative(coarse, fine) for coarse, fine in pairwise(frames)])
+    np.testing.assert_allclose(np.log2(changes[:-1] / changes[1:]), 4.0, atol=0.1)
+
+
+def test_spectral_in_space():
+    """With equal steps the error of a smooth flow falls to rounding and stays there."""
+    errors, truth = {}, None
+    for n in (96, 64, 48, 40, 32, 24, 16):
+        x, y = 2 * np.pi * torus(n).coordinates()
+        solver = VorticitySolver(n, 1e-2, 0.3 * np.cos(x + 2 * y))
+        w0 = np.exp(np.sin(x) + np.cos(y)) + np.sin(2 * x - y)
+        frame = solver.run(w0[None], [0.0, 0.5], step=1 / 32)[0, 1, :: n // 8, :: n // 8]
+        truth = frame if truth is None else truth
+        errors[n] = relative(frame, truth)
+    assert max(errors[n] for n in (40, 48, 64)) < 1e-12
+    for coarse, fine in ((16, 24), (24, 32), (32, 40)):
+        assert errors[coarse] > 50 * errors[fine], errors
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -102,9 +117,12 @@ def energy_and_enstrophy(solver, w):
 
 
 def test_without_viscosity_energy_and_enstrophy_stay():
-    """To the error of the steps: halving them divides the drift by 2^4 or more (2^5, since RK4 damps)."""
+    """To the error of the steps: halving them divides the drift by 2^4 or more (2^5, since RK4 damps).
+
+    The mean vorticity, here 1, has no velocity and stays to rounding.
+    """
     solver = VorticitySolver(24, 0.0)
-    w0 = starts(24, scale=4.0)
+    w0 = 1 + starts(24, scale=4.0)
     drifts = []
     for step in (1 / 32, 1 / 64):
         frames = solver.run(w0, [0.0, 2.0], step=step)
@@ -113,6 +131,7 @@ def test_without_viscosity_energy_and_enstrophy_stay():
     assert relative(frames[:, 1], frames[:, 0]) > 0.5  # it did flow
     assert drifts[0] / drifts[1] > 16 * 0.9
     assert drifts[1] < 2e-5
+    np.testing.assert_allclose(frames.mean(axis=(2, 3)), 1.0, rtol=0, atol=1e-12)
 
 
 def test_enstrophy_budget_closes():
@@ -243,11 +262,16 @@ def test_frame_zero_is_the_start_and_times_are_hit():
     np.testing.assert_array_equal(longer[:, :3], w)
 
 
-def test_a_sample_does_not_know_its_batch():
-    flow = NavierStokes(resolution=16, viscosity=1e-4, final_time=2.0, frames=3)
-    (whole,) = flow.sample(range(5))
-    for i in range(5):
+@pytest.mark.parametrize("n", [16, 48, 63, 64])
+def test_a_sample_does_not_know_its_batch(n):
+    """To the last bit, alone or among samples that take other numbers of steps."""
+    flow = NavierStokes(resolution=n, viscosity=1e-4, final_time=2.0, frames=3)
+    (whole,) = flow.sample(range(7))
+    solver = flow.solver(n)
+    assert len(set(solver._counts(solver.packed(whole[:, 0]), 1.0, math.inf, 1.5).tolist())) > 1
+    for i in range(7):
         np.testing.assert_array_equal(flow.sample([i])[0][0], whole[i])
+    np.testing.assert_array_equal(flow.sample([5, 2])[0], whole[[5, 2]])
 
 
 def test_estimate_is_the_distance_to_a_much_finer_solution():
@@ -314,6 +338,33 @@ def test_description_round_trip():
 def test_refusals(settings, words):
     with pytest.raises(ConfigError, match=words):
         NavierStokes(**settings)
+
+
+# One instance.
+
+
+def test_solve_is_the_solver_with_names():
+    flow = NavierStokes(resolution=24, viscosity=1e-2, final_time=1.0, frames=3)
+    x, y = flow.grid.coordinates()
+    w0 = np.sin(2 * np.pi * x) * np.cos(4 * np.pi * y)
+    found = solve(w0, flow.grid, viscosity=1e-2, times=flow.times, forcing=flow.force(flow.grid))
+    frames = flow.solver(24).run(w0[None], flow.times.tolist(), courant=1.5)[0]
+    np.testing.assert_array_equal(found["w"], frames)
+    assert found["w"].dims == ("time", "x", "y") and found["time"].values.tolist() == [0.0, 0.5, 1.0]
+    modes = Modes(flow.grid)
+    u, v = (modes.to_modes(found[name].values) for name in ("u", "v"))
+    curl = modes.to_values(modes.derivative(0) * v - modes.derivative(1) * u)
+    np.testing.assert_allclose(curl, frames, atol=1e-14)
+    np.testing.assert_allclose(modes.derivative(0) * u + modes.derivative(1) * v, 0.0, atol=1e-15)
+
+
+def test_solve_refusals():
+    with pytest.raises(ShapeError, match="unit square"):
+        solve(0.0, Grid.box((8, 8)), viscosity=0.1)
+    with pytest.raises(ConfigError, match="viscosity >= 0"):
+        solve(0.0, torus(8), viscosity=-0.1)
+    with pytest.raises(DataError, match="blows up"):
+        solve(1e6 * starts(16)[0], torus(16), viscosity=0.0, step=0.1, courant=math.inf, times=[0.0, 2.0])
 
 
 # The baseline.
