@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.special import hankel1
 
-from sciml.datasets.helmholtz import Helmholtz, HelmholtzBaseline, HelmholtzSolver, solve, waves_are_resolved
+from sciml.datasets.helmholtz import Helmholtz, HelmholtzBaseline, solve
+from sciml.datasets.open_waves import HelmholtzSolver, waves_are_resolved
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
