@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pytest
 import torch
-from numpy.polynomial.legendre import Legendre, leggauss
+from numpy.polynomial.legendre import Legendre, leggauss, legvander
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -72,15 +73,15 @@ class Galerkin:
     rank: int
     size: int
 
-    def basis(self, points: list[Float]) -> dict[tuple[int, ...], Float]:
-        """Values and derivatives at the tensor product of points: orders to (points, k)."""
-        tables = []
-        for s in points:
-            made = [Legendre.basis(k, [0, 1]) - Legendre.basis(k + 2, [0, 1]) for k in range(self.size)]
-            tables.append([np.stack([(b.deriv(o) if o else b)(s) for b in made], 1) for o in range(3)])
+    @cached_property
+    def basis(self) -> dict[tuple[int, ...], Float]:
+        """Values and derivatives at the quadrature points: orders along the axes to (points, k)."""
+        points = self.quadrature()[0]
+        made = [Legendre.basis(k, [0, 1]) - Legendre.basis(k + 2, [0, 1]) for k in range(self.size)]
+        table = [np.stack([(b.deriv(o) if o else b)(points) for b in made], 1) for o in range(3)]
         if self.rank == 1:
-            return {(o,): tables[0][o] for o in range(3)}
-        return {(o, p): np.kron(tables[0][o], tables[1][p]) for o in range(3) for p in range(3 - o)}
+            return {(o,): table[o] for o in range(3)}
+        return {(o, p): np.kron(table[o], table[p]) for o in range(3) for p in range(3 - o)}
 
     def quadrature(self) -> tuple[Float, Float]:
         """Points of one axis, and the weights of all."""
@@ -95,8 +96,7 @@ class Galerkin:
         """
         from scipy.linalg import expm
 
-        points, weights = self.quadrature()
-        d = self.basis([points] * self.rank)
+        weights, d = self.quadrature()[1], self.basis
         at = {name: part.numpy()[0].reshape(part.shape[1], -1) * weights for name, part in given.items()}
         A = at["A"].reshape(self.rank, self.rank, -1)
         unit = np.eye(self.rank, dtype=int)
@@ -124,13 +124,11 @@ class Galerkin:
 
     def at(self, coefficients: Float, points: Tensor) -> Tensor:
         """u at any points (1, d, *shape), as (1, 1, *shape)."""
-        tables = []
-        for i in range(self.rank):
-            made = [Legendre.basis(k, [0, 1]) - Legendre.basis(k + 2, [0, 1]) for k in range(self.size)]
-            tables.append(np.stack([b(points[0, i].numpy()) for b in made]))
-        letters = "k...,k->..." if self.rank == 1 else "k...,l...,kl->..."
-        found = np.einsum(letters, *tables, coefficients.reshape((self.size,) * self.rank))
-        return torch.from_numpy(found)[None, None]
+        waves = [legvander(2 * points[0, i].numpy() - 1, self.size + 1) for i in range(self.rank)]
+        tables = [v[..., : self.size] - v[..., 2:] for v in waves]
+        letters = "...k,k->..." if self.rank == 1 else "...k,...l,kl->..."
+        square = coefficients.reshape((self.size,) * self.rank)
+        return torch.from_numpy(np.einsum(letters, *tables, square, optimize=True))[None, None]
 
 
 def chart_at(change: CoordinateMap, rank: int, points: Float) -> Chart:
