@@ -17,7 +17,7 @@ from sciml.datasets.series import box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import SineSum
 from sciml.description import describable
-from sciml.errors import ShapeError
+from sciml.errors import ConfigError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -210,7 +210,7 @@ def solve(
     ShapeError
         If the grid is not one of periodic nodes, or shapes do not fit it.
     ConfigError
-        If the times do not increase.
+        If the times do not increase, or the velocity is not finite.
 
     Examples
     --------
@@ -222,9 +222,12 @@ def solve(
     """
     at = instants("advection.solve", times)
     Modes(grid, degree=1)  # refuses other grids
-    speeds = [float(v) for v in np.broadcast_to(np.asarray(velocity, dtype=np.float64), grid.rank)]
-    if not all(map(math.isfinite, speeds)):
-        raise ShapeError(f"advection.solve: velocity must be finite, got {velocity}.")
+    given = np.asarray(velocity, dtype=np.float64)
+    if given.shape not in ((), (grid.rank,)) or not np.isfinite(given).all():
+        raise ConfigError(
+            f"advection.solve: velocity is a number or one for each of {grid.rank} axes, got {velocity}."
+        )
+    speeds = np.broadcast_to(given, grid.rank).tolist()
     values = on_grid("advection.solve: initial", initial, grid)
     start = initial if callable(initial) else values
     return labelled(

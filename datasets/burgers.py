@@ -16,6 +16,7 @@ from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.random_fields import GaussianField
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, resample, run
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
@@ -101,18 +102,13 @@ class Burgers(Generator):
     courant: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2) or self.refinement < 1 or self.frames < 2:
-            raise ConfigError(
-                "Burgers: needs resolution >= 8, rank 1 or 2, refinement >= 1 and frames >= 2, got "
-                f"resolution={self.resolution}, rank={self.rank}, refinement={self.refinement}, "
-                f"frames={self.frames}."
-            )
-        if not (min(self.viscosity, self.final_time, self.courant) > 0 and 0 <= self.variation < math.inf):
-            raise ConfigError(
-                "Burgers: needs viscosity > 0, final_time > 0, courant > 0 and variation >= 0, got "
-                f"viscosity={self.viscosity}, final_time={self.final_time}, courant={self.courant}, "
-                f"variation={self.variation}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "refinement": 1, "variation": 0},
+            positive=("viscosity", "final_time", "courant"),
+            finite=("variation",),
+            ranks=(1, 2),
+        )
 
     @property
     def grid(self) -> Grid:
@@ -246,8 +242,8 @@ def solve(
     >>> bool(np.allclose(found["u"], exact, atol=1e-8))
     True
     """
-    if not viscosity > 0:
-        raise ConfigError(f"burgers.solve: viscosity must be positive, got {viscosity}.")
+    if not 0 < viscosity < math.inf:
+        raise ConfigError(f"burgers.solve: viscosity must be positive and finite, got {viscosity}.")
     frames, accuracy = solved(
         "burgers.solve",
         partial(system, viscosity=viscosity),

@@ -18,6 +18,7 @@ from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import SineSum
 from sciml.description import describable
+from sciml.errors import ConfigError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -203,6 +204,8 @@ def solve(
     >>> bool(np.allclose(found["u"][-1], exact))
     True
     """
+    if not math.isfinite(growth):
+        raise ConfigError(f"fisher.solve: growth must be finite, got {growth}.")
     return reaction_diffusion.solve(
         {"u": initial},
         grid,

@@ -254,6 +254,8 @@ def solve(
     >>> bool(np.allclose(found["u"][-1], 1 - np.exp(-1.0)))
     True
     """
+    if len(rates) != 3 or not all(map(math.isfinite, rates)):
+        raise ConfigError(f"gray_scott.solve: rates are three finite numbers (b, d, c), got {rates}.")
     feed, removal, rate = (float(r) for r in rates)
     return reaction_diffusion.solve(
         {"u": fed, "v": eater},

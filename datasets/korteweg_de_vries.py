@@ -16,6 +16,7 @@ from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, pointwise, run
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled
 from sciml.datasets.starts import smooth_field
 from sciml.description import describable
@@ -100,17 +101,12 @@ class KortewegDeVries(Generator):
     def __post_init__(self) -> None:
         if self.start not in get_args(Start):
             raise ConfigError(f"KortewegDeVries: start is one of {get_args(Start)}, got {self.start!r}.")
-        if self.resolution < 8 or self.frames < 2:
-            raise ConfigError(
-                "KortewegDeVries: needs resolution >= 8 and frames >= 2, got "
-                f"resolution={self.resolution}, frames={self.frames}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2},
+            positive=("length", "amplitude", "final_time", "courant"),
+        )
         _check("KortewegDeVries", self.convection, self.dispersion)
-        if not min(self.length, self.amplitude, self.final_time, self.courant) > 0:
-            raise ConfigError(
-                "KortewegDeVries: needs positive length, amplitude, final_time and courant, got "
-                f"{self.length}, {self.amplitude}, {self.final_time} and {self.courant}."
-            )
 
     @property
     def grid(self) -> Grid:

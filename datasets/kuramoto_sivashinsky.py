@@ -15,6 +15,7 @@ from sciml.datasets.generator import Generator, Values, relative_change, restric
 from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, pointwise, resample, run
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled
 from sciml.datasets.starts import smooth_field
 from sciml.description import describable
@@ -100,17 +101,13 @@ class KuramotoSivashinsky(Generator):
     courant: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.frames < 2 or not 0 <= self.discard < math.inf:
-            raise ConfigError(
-                "KuramotoSivashinsky: needs resolution >= 8, frames >= 2 and discard >= 0, got "
-                f"resolution={self.resolution}, frames={self.frames}, discard={self.discard}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2, "discard": 0},
+            positive=("length", "amplitude", "final_time", "courant"),
+            finite=("discard",),
+        )
         _check("KuramotoSivashinsky", self.alpha, self.beta, self.gamma)
-        if not min(self.length, self.amplitude, self.final_time, self.courant) > 0:
-            raise ConfigError(
-                "KuramotoSivashinsky: needs positive length, amplitude, final_time and courant, got "
-                f"{self.length}, {self.amplitude}, {self.final_time} and {self.courant}."
-            )
 
     @property
     def grid(self) -> Grid:
@@ -238,6 +235,8 @@ def solve(
     >>> bool(np.isclose(found["u"].max("x")[1], 1e-7 * np.exp(2 * (1 / 4 - 1 / 16)), rtol=1e-6))
     True
     """
+    if len(coefficients) != 3:
+        raise ConfigError(f"kuramoto_sivashinsky.solve: needs (alpha, beta, gamma), got {coefficients}.")
     _check("kuramoto_sivashinsky.solve", *coefficients)
     if grid.rank != 1:
         raise ConfigError(f"kuramoto_sivashinsky.solve: needs a grid of one axis, got {grid.rank}.")

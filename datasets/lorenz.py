@@ -15,7 +15,7 @@ from sciml.datasets.runge_kutta import integrate
 from sciml.datasets.series import check_settings, instants
 from sciml.datasets.solutions import labelled
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -357,6 +357,8 @@ def solve(
     values = np.asarray(initial, dtype=np.float64)
     if values.shape != (count,):
         raise ShapeError(f"lorenz.solve: initial must have shape ({count},), got {values.shape}.")
+    if not np.isfinite(values).all():
+        raise DataError(f"lorenz.solve: initial must be finite, got {values.tolist()}.")
     about = {"equation": system.about.equation, "solver": _SOLVER, "step": float(step)}
     about |= {key: value for key, value in system.settings().items() if key in _PARAMETERS}
     units = {"units": "1"}

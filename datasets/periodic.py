@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import restrict
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import Semilinear, resample, run
+from sciml.datasets.series import instants
 from sciml.datasets.solutions import Function, on_grid
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
 
 Float = NDArray[np.float64]
 
-_STEPS = 2**17  # of one run; a solution that needs more is given up
+_BUDGET = 2**28  # values that all steps of all runs may work on: about 15 seconds; twice that on several axes
+_OVERHEAD = 2000  # values that cost as much as what a step costs for none
 _FINEST = 16  # refinement of the grid
 _POINTS = 2**18  # of the finest grid
-_TAIL = 1e-6  # share of the highest waves up to which a solution counts as resolved
-_POOR = 1e-4  # where it falls too slowly to get there
+_POOR = 1e-4  # error of a grid that is good enough where finer ones help little
 
 
 def solved(
@@ -42,10 +43,11 @@ def solved(
 ) -> tuple[Float, dict[str, Any]]:
     """Frames (frames, components, *grid) of an equation from one start, and what is known of their accuracy.
 
-    Unless they are given, the step is halved and the grid is doubled until neither changes the frames: the
-    grid as long as the highest third of its waves holds more than 1e-6 of a frame in the L2 norm (up to 16
-    times the points, and 2^18; and no longer than it helps, since a kink that nothing smooths is never
-    resolved), the step until the relative L2 change of order 4 promises the tolerance.
+    Unless they are given, the step is halved until the relative L2 change of order 4 promises the tolerance,
+    and the grid is doubled until the waves beyond its last one, extrapolated from the thirds of the spectrum,
+    are below it too, up to 16 times the points and 2^18, and no longer than it helps: a kink that nothing
+    smooths is never resolved.  The work is bounded, to some 15 seconds on one axis; where that is too little,
+    a warning says what was reached.
 
     Parameters
     ----------
@@ -73,67 +75,91 @@ def solved(
     frames : array
         float64.
     accuracy : dict
-        ``time_step`` and ``refinement`` of the run; ``relative_error``, estimated from the last change (not
-        for a given ``step``); ``spectral_tail``, the share of the highest third of the waves in the worst
-        frame after the first: a solution is resolved where it is tiny.
+        ``time_step`` and ``refinement`` of the run; ``spectral_tail``, the share of the highest third of the
+        waves in the L2 norm of the worst frame after the first; and, not for a given ``step``,
+        ``relative_error``, the larger one of the estimates for step and grid.
 
     Raises
     ------
     ConfigError
-        If the grid is not periodic, the times do not increase, or a number is not positive.
+        If the grid is not periodic, the times do not increase, or a number is out of range.
     DataError
         If the solution blows up.
 
     Warns
     -----
     UserWarning
-        If the tolerance would take more than 2^17 steps; ``relative_error`` then says what was reached.
+        If ``relative_error`` is above the tolerance, and why.
     """
-    instants = np.asarray(times, dtype=np.float64).ravel()
-    least = min(1.0 if step is None else step, 1 if refinement is None else refinement, tolerance)
-    if not least > 0 or not all(axis.periodic and axis.location == "node" for axis in grid.axes):
+    at = np.array(instants(who, times))
+    if not all(axis.periodic and axis.location == "node" for axis in grid.axes):
         raise ConfigError(
-            f"{who}: needs positive numbers and a grid of periodic nodes, such as Grid.box((256,), "
-            f"location='node', periodic=True), got step={step}, refinement={refinement}, "
-            f"tolerance={tolerance} and {grid}."
+            f"{who}: needs a grid of periodic nodes, such as Grid.box((256,), location='node', "
+            f"periodic=True), got {grid}."
         )
-    if instants.size == 0 or not all(b > a for a, b in pairwise(instants.tolist())):
-        raise ConfigError(f"{who}: times must increase, got {instants.tolist()}.")
+    whole = refinement is None or (isinstance(refinement, Integral) and refinement > 0)
+    if not (whole and 0 < tolerance < math.inf and (step is None or 0 < step < math.inf)):
+        raise ConfigError(
+            f"{who}: needs a positive step and tolerance and a whole number as refinement, got step={step}, "
+            f"refinement={refinement} and tolerance={tolerance}."
+        )
 
-    def attempt(h: float, factor: int) -> tuple[Float, float]:
+    def attempt(h: float, factor: int) -> tuple[Float, float, float]:
         fine = grid.with_shape([factor * n for n in grid.shape])
-        start = _start(who, initial, grid, fine, components)
+        start = _start(who, initial, grid, fine, components)[None]
         modes = Modes(fine, degree=degree)
         system = equation(modes)
-        frames: Float = run(lambda: system, start[None], instants, step=h, block=1)[0]
-        return np.ascontiguousarray(restrict(frames, fine, grid)), _tail(modes, frames)
+        if not np.isfinite(system.rate(system.start(start), float(at[0]))).all():
+            raise DataError(f"{who}: the rate of change of the start is not finite. Look at its range.")
+        frames: Float = run(lambda: system, start, at, step=h, block=1)[0]
+        return np.ascontiguousarray(restrict(frames, fine, grid)), *_tail(modes, frames)
 
-    h, factor = step or _first_step(instants), refinement or 1
-    frames, tail = attempt(h, factor)
-    error, before = math.inf, math.inf
-    while np.ptp(instants) / h < _STEPS:
+    def work(h: float, factor: int) -> float:
+        values = components * math.prod(factor * n for n in grid.shape)
+        return float(np.ptp(at)) / h * (values + _OVERHEAD)
+
+    h, factor = step or _first_step(at), refinement or 1
+    frames, tail, beyond = attempt(h, factor)
+    error, before, spent = math.inf, math.inf, work(h, factor)
+    budget = _BUDGET if grid.rank == 1 else 2 * _BUDGET
+    while True:
         room = factor < _FINEST and math.prod(2 * factor * n for n in grid.shape) <= _POINTS
-        wider = refinement is None and room and tail > (_TAIL if tail < before / 8 else _POOR)
-        if not wider and (step is not None or error <= tolerance):
+        wider = refinement is None and room and beyond > (tolerance if beyond < before / 8 else _POOR)
+        finer = step is None and (wider or error > tolerance)
+        blown = not np.isfinite(frames).all()
+        left = (budget / 4 if blown else budget) - spent
+        next_step = h / 2 if finer else h
+        wider = wider and work(next_step, 2 * factor) <= left
+        needed = finer and not blown and math.isinf(error)  # for an estimate
+        if not (wider or finer) or (work(next_step, factor) > left and not needed):
             break
-        factor *= 2 if wider else 1
-        h /= 2 if step is None else 1
-        coarse, before = frames, tail if wider else before
-        frames, tail = attempt(h, factor)
-        error = _change(frames, coarse) / 15 if step is None else math.inf
+        h, factor = next_step, 2 * factor if wider else factor
+        coarse, before = frames, beyond if wider else before
+        frames, tail, beyond = attempt(h, factor)
+        spent += work(h, factor)
+        error = _change(frames, coarse) / 15
     if not np.isfinite(frames).all():
         raise DataError(
             f"{who}: the solution blows up, with steps of {h:.2g} and {factor} times the points of the grid. "
             "Give a shorter step or a finer grid, or ask for an earlier end."
         )
-    if step is None and error > tolerance:
+    found: dict[str, Any] = {"time_step": h, "refinement": factor, "spectral_tail": tail}
+    if step is not None:
+        return frames, found
+    worst = max(error, beyond)
+    if worst > tolerance:
+        reason = (
+            f"{factor} times the points of the grid leave waves out; give a smoother start or more points"
+            if beyond > error
+            else "less would take long, and chaotic solutions allow no less after a while; to go on, give "
+            f"refinement={factor} and a step below {h:.2g}"
+        )
         warnings.warn(
-            f"{who}: the relative error of the result is about {error:.2g}, more than {tolerance:.2g}: steps "
-            f"shorter than {h:.2g} are too many. Chaotic solutions allow no less after a while.",
+            f"{who}: the relative error of the result is about {worst:.2g}, more than the tolerance "
+            f"{tolerance:.2g}: {reason}.",
             stacklevel=3,
         )
-    found: dict[str, Any] = {"time_step": h, "refinement": factor, "spectral_tail": tail}
-    return frames, found if step is not None else {**found, "relative_error": error}
+    return frames, {**found, "relative_error": worst}
 
 
 def _start(who: str, initial: ArrayLike | Function, grid: Grid, fine: Grid, components: int) -> Float:
@@ -161,13 +187,21 @@ def _change(fine: Float, coarse: Float) -> float:
     return float(change / size) if size > 0 else float(change)
 
 
-def _tail(modes: Modes, frames: Float) -> float:
-    """Share of the waves above two thirds of the highest on any axis in the L2 norm; the worst frame."""
-    high = np.zeros(modes.shape, dtype=bool)
+def _tail(modes: Modes, frames: Float) -> tuple[float, float]:
+    """Share of the highest third of the waves in the L2 norm of the worst frame, and of those left out.
+
+    The latter as if the share fell from the last third on as it does from the second to the last.
+    """
+    place = np.zeros(modes.shape)
     for k in modes.wavenumbers:
-        high = high | (np.abs(k) > 2 / 3 * np.abs(k).max())
+        place = np.maximum(place, np.abs(k) / (np.abs(k).max() or 1.0))
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.abs(modes.to_modes(frames[-max(1, len(frames) - 1) :])) ** 2
         axes = tuple(range(1, squares.ndim))
-        share = (squares * high).sum(axis=axes) / np.maximum(squares.sum(axis=axes), 1e-300)
-    return float(np.sqrt(share).max())
+        total = np.maximum(squares.sum(axis=axes), 1e-300)
+        middle, last = (
+            np.sqrt((squares * here).sum(axis=axes) / total)
+            for here in ((place > 1 / 3) & (place <= 2 / 3), place > 2 / 3)
+        )
+        beyond = np.minimum(last**2 / np.maximum(middle, 1e-300), 1.0)
+    return float(last.max()), float(beyond.max())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,12 @@ def system(modes: Modes, diffusivity: Sequence[float], reaction: Reaction) -> Se
     def values(u: Float) -> Float:
         found = reaction(*(u[:, i] for i in range(len(rates))))
         parts = [found] if len(rates) == 1 else list(found)
+        shapes = [np.shape(part) for part in parts]
+        if len(parts) != len(rates) or any(shape not in ((), u[:, 0].shape) for shape in shapes):
+            raise ShapeError(
+                f"reaction_diffusion: the reaction must return {len(rates)} arrays {u[:, 0].shape} like "
+                f"those that it is given, got {shapes}."
+            )
         return np.stack([np.broadcast_to(part, u[:, 0].shape) for part in parts], axis=1)
 
     return Semilinear(modes, rates * modes.laplacian, pointwise(modes, values))
@@ -178,16 +184,19 @@ def solve(
     (True, True)
     """
     names = list(initial)
-    if len(names) != len(diffusivity) or not all(0 <= d < math.inf for d in diffusivity):
+    rates = np.atleast_1d(np.asarray(diffusivity, dtype=np.float64))
+    if not names or rates.shape != (len(names),) or not ((rates >= 0) & np.isfinite(rates)).all():
         raise ConfigError(
             f"reaction_diffusion.solve: needs one diffusivity >= 0 for each of {names}, got {diffusivity}."
         )
-    if degree < 1:
-        raise ConfigError(f"reaction_diffusion.solve: degree must be at least 1, got {degree}.")
+    if {"time", *grid.names} & set(names):
+        raise ConfigError(f"reaction_diffusion.solve: components need names of their own, got {names}.")
+    if not isinstance(degree, Integral) or degree < 1:
+        raise ConfigError(f"reaction_diffusion.solve: degree must be a number from 1 on, got {degree}.")
     whole = even_grid(grid)
     frames, accuracy = solved(
         "reaction_diffusion.solve",
-        partial(system, diffusivity=tuple(diffusivity), reaction=reaction),
+        partial(system, diffusivity=rates.tolist(), reaction=reaction),
         _start(initial, grid),
         whole,
         times=times,
@@ -208,7 +217,7 @@ def solve(
         attributes={
             "equation": r"u_t = D \Delta u + R(u)",
             "solver": SOLVER + walls,
-            "diffusivity": [float(d) for d in diffusivity],
+            "diffusivity": rates.tolist(),
             **accuracy,
         },
     )

@@ -15,6 +15,7 @@ from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, pointwise, run
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled
 from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
@@ -96,17 +97,13 @@ class Schrodinger(Generator):
     courant: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.rank not in (1, 2) or self.frames < 2:
-            raise ConfigError(
-                "Schrodinger: needs resolution >= 8, rank 1 or 2 and frames >= 2, got "
-                f"resolution={self.resolution}, rank={self.rank}, frames={self.frames}."
-            )
+        check_settings(
+            self,
+            least={"resolution": 8, "frames": 2},
+            positive=("length", "amplitude", "final_time", "courant"),
+            ranks=(1, 2),
+        )
         _check("Schrodinger", self.dispersion, self.focusing)
-        if not min(self.length, self.amplitude, self.final_time, self.courant) > 0:
-            raise ConfigError(
-                "Schrodinger: needs positive length, amplitude, final_time and courant, got "
-                f"{self.length}, {self.amplitude}, {self.final_time} and {self.courant}."
-            )
 
     @property
     def grid(self) -> Grid:

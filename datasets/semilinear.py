@@ -286,7 +286,9 @@ def _march(
             h = duration / count
             if h not in methods:
                 methods[h] = scheme(linear, h)
-            for i in range(count if np.isfinite(u).any() else 0):
+            for i in range(count):
+                if i % 8 == 0 and not np.isfinite(u).any():
+                    break
                 u = methods[h].advance(u, system.rate, begin + i * h)
             values = system.values(u)
             lost = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from itertools import pairwise
+from numbers import Integral
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.random_fields import Boundary
@@ -78,6 +79,10 @@ class Series:
                 f"Series: boundary {boundary!r} needs axes of nodes, such as Grid.box(shape, "
                 f"location='node', periodic={wrapped}), got {grid}."
             )
+        if boundary == "dirichlet" and min(grid.shape) < 3:
+            raise ShapeError(
+                f"Series: 'dirichlet' needs three nodes per axis, both ends and one, got {grid}."
+            )
         self.grid, self.boundary = grid, boundary
         self._modes = Modes(grid, degree=1) if wrapped else None
         self.eigenvalues: Float = -self._modes.laplacian if self._modes else self._squares()
@@ -134,18 +139,25 @@ def box(resolution: int, rank: int, boundary: Boundary, *, lower: float = 0.0, u
 
 
 def check_settings(
-    generator: object, *, least: Mapping[str, int], positive: Sequence[str], finite: Sequence[str] = ()
+    generator: Any,
+    *,
+    least: Mapping[str, int],
+    positive: Sequence[str],
+    finite: Sequence[str] = (),
+    ranks: Sequence[int] = (1, 2, 3),
 ) -> None:
-    """Refuse settings of a generator that are out of range.
+    """Refuse settings of a generator that are out of range, or not whole where their type is int.
 
     Parameters
     ----------
-    generator : object
+    generator : dataclass
         Has the settings as attributes; its class is named in messages.
     least : mapping
-        Of settings that count: name to the least value.
+        Name of a setting to its least value.
     positive, finite : sequence of str
-        Names of the settings that must be above zero, or finite.
+        Names of the settings that must be above zero and finite, or finite.
+    ranks : sequence of int
+        That ``rank`` may have.
 
     Raises
     ------
@@ -153,25 +165,30 @@ def check_settings(
         Names the first setting that is out of range.
     """
     values = vars(generator)
-    rules = [(name, values[name] >= bound, f"at least {bound}") for name, bound in least.items()]
-    rules += [(name, values[name] > 0, "positive") for name in positive]
+    whole = [item.name for item in dataclasses.fields(generator) if item.type in ("int", int)]
+    rules = [(name, isinstance(values[name], Integral), "a whole number") for name in whole]
+    rules += [(name, values[name] >= bound, f"at least {bound}") for name, bound in least.items()]
+    rules += [(name, 0 < values[name] < math.inf, "positive and finite") for name in positive]
     rules += [(name, math.isfinite(values[name]), "finite") for name in finite]
     if "rank" in values:
-        rules.append(("rank", values["rank"] in (1, 2, 3), "1, 2 or 3"))
+        rules.append(("rank", values["rank"] in ranks, f"one of {tuple(ranks)}"))
     for name, kept, wanted in rules:
         if not kept:
             raise ConfigError(f"{type(generator).__name__}: {name} must be {wanted}, got {values[name]}.")
 
 
-def instants(who: str, times: Sequence[float]) -> list[float]:
+def instants(who: str, times: ArrayLike) -> list[float]:
     """The times of frames as floats; the first is that of the start.
 
     Raises
     ------
     ConfigError
-        If they do not increase, or there are none.
+        If they do not increase, there are none, or they are no sequence of finite numbers.
     """
-    found = [float(t) for t in times]
-    if not found or not math.isfinite(found[-1]) or not all(b > a for a, b in pairwise(found)):
-        raise ConfigError(f"{who}: times must increase, got {found}.")
-    return found
+    try:
+        found = np.asarray(times, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or not (found.size and np.isfinite(found).all() and (np.diff(found) > 0).all()):
+        raise ConfigError(f"{who}: times must increase, a sequence of finite numbers, got {times!r:.200}.")
+    return [float(t) for t in found]

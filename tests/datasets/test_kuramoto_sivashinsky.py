@@ -144,7 +144,7 @@ def test_generator():
 
 def test_what_is_refused():
     for bad in ({"resolution": 4}, {"discard": -1.0}, {"beta": 0.0}, {"alpha": 0.0}, {"courant": 0.0}):
-        with pytest.raises(ConfigError, match="KuramotoSivashinsky: needs"):
+        with pytest.raises(ConfigError, match="KuramotoSivashinsky: "):
             KuramotoSivashinsky(**bad)
     with pytest.raises(ConfigError, match="gamma > 0, got alpha=1.0, beta=1.0, gamma=-1.0"):
         solve(0.0, interval(16, 0, 1), coefficients=(1.0, 1.0, -1.0))

@@ -162,8 +162,9 @@ def test_advection_refusals():
     with pytest.raises(ConfigError, match="probabilities"):
         Advection(rectified=-1.0)
     grid = Grid.box((8,), location="node", periodic=True)
-    with pytest.raises(ShapeError, match="velocity must be finite"):
-        advection.solve(0.0, grid, velocity=math.nan)
+    for velocity in (math.nan, (1.0, 2.0)):
+        with pytest.raises(ConfigError, match="velocity is a number or one for each of 1 axes"):
+            advection.solve(0.0, grid, velocity=velocity)
     with pytest.raises(ShapeError, match="periodic"):
         advection.solve(0.0, Grid.box((8,)))
 
@@ -260,7 +261,7 @@ def test_heat_refusals():
     for settings in ({"resolution": 1}, {"rank": 0}, {"frames": 1}, {"diffusivity": 0.0}, {"strength": -1.0}):
         with pytest.raises(ConfigError, match=f"Heat: {next(iter(settings))} must be"):
             Heat(**settings)
-    with pytest.raises(ConfigError, match="final_time must be positive, got nan"):
+    with pytest.raises(ConfigError, match="final_time must be positive and finite, got nan"):
         Heat(final_time=math.nan)
     with pytest.raises(ConfigError, match="boundary is one of"):
         Heat(boundary="robin")

@@ -32,7 +32,7 @@ from sciml.datasets.series import box
 from sciml.datasets.starts import smooth_field
 from sciml.datasets.swift_hohenberg import SwiftHohenberg
 from sciml.description import build, describe
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 
 GENERATORS = (AllenCahn, CahnHilliard, Fisher, FitzHughNagumo, GrayScott, SwiftHohenberg)
@@ -59,7 +59,7 @@ def interval(n, lower=0.0, upper=1.0, periodic=True):
 
 @pytest.mark.parametrize("rank", [1, 2])
 def test_order_four_of_allen_cahn(rank):
-    flow = AllenCahn(resolution=16, rank=rank, diffusivity=4e-3, step=math.inf)
+    flow = AllenCahn(resolution=16, rank=rank, diffusivity=4e-3, step=1e3)
     start = 0.5 * smooth_field(rank, modes=4).sample([0], flow.grid)[:, None]
     found = orders(lambda n: flow.evolve(start, [0.0, 2.0], step=2 / n)[:, 1], 8)
     np.testing.assert_allclose(found, 4.0, atol=0.1)
@@ -67,7 +67,7 @@ def test_order_four_of_allen_cahn(rank):
 
 def test_order_four_of_cahn_hilliard():
     """Where the steps resolve the decay of the shortest wave; its rate is 5 here."""
-    flow = CahnHilliard(resolution=12, rank=1, epsilon=0.1, mobility=0.02, step=math.inf)
+    flow = CahnHilliard(resolution=12, rank=1, epsilon=0.1, mobility=0.02, step=1e3)
     (x,) = flow.grid.coordinates()
     start = 0.2 + 0.5 * np.cos(2 * np.pi * x)[None, None]
     found = orders(lambda n: flow.evolve(start, [0.0, 0.5], step=0.5 / n)[:, 1], 16)
@@ -75,14 +75,14 @@ def test_order_four_of_cahn_hilliard():
 
 
 def test_order_four_of_fisher():
-    flow = Fisher(resolution=24, step=math.inf)
+    flow = Fisher(resolution=24, step=1e3)
     start = 0.5 + 0.2 * smooth_field(1, modes=4).sample([0], flow.grid)[:, None]
     found = orders(lambda n: flow.evolve(start, [0.0, 1.0], step=1 / n)[:, 1], 32)
     np.testing.assert_allclose(found, 4.0, atol=0.1)
 
 
 def test_order_four_of_gray_scott():
-    flow = GrayScott(resolution=12, rank=1, diffusivity=1e-3, length=1.0, step=math.inf)
+    flow = GrayScott(resolution=12, rank=1, diffusivity=1e-3, length=1.0, step=1e3)
     (x,) = 2 * np.pi * flow.grid.coordinates()
     start = np.stack([0.5 + 0.3 * np.cos(x), 0.3 + 0.2 * np.sin(x)])[None]
     found = orders(lambda n: flow.evolve(start, [0.0, 8.0], step=8 / n)[:, 1], 32)
@@ -90,7 +90,7 @@ def test_order_four_of_gray_scott():
 
 
 def test_order_four_of_swift_and_hohenberg():
-    flow = SwiftHohenberg(resolution=12, rank=1, waves=1, control=0.5, asymmetry=0.5, step=math.inf)
+    flow = SwiftHohenberg(resolution=12, rank=1, waves=1, control=0.5, asymmetry=0.5, step=1e3)
     (x,) = flow.grid.coordinates()
     start = 0.8 * np.cos(x)[None, None]
     found = orders(lambda n: flow.evolve(start, [0.0, 2.0], step=2 / n)[:, 1], 32)
@@ -491,8 +491,18 @@ def test_refusals_of_single_instances():
         FitzHughNagumo(threshold=math.inf)
     with pytest.raises(ConfigError, match="one diffusivity >= 0 for each"):
         reaction_diffusion.solve({"u": 0.0}, grid, diffusivity=(1.0, 2.0), reaction=lambda u: u)
-    with pytest.raises(ConfigError, match="degree must be at least 1"):
+    with pytest.raises(ConfigError, match="degree must be a number from 1 on"):
         reaction_diffusion.solve({"u": 0.0}, grid, diffusivity=(1.0,), reaction=lambda u: u, degree=0)
+    with pytest.raises(ConfigError, match="names of their own"):
+        reaction_diffusion.solve({"x": 0.0}, grid, diffusivity=(1.0,), reaction=lambda u: u)
+    with pytest.raises(ShapeError, match="the reaction must return 1 arrays"):
+        reaction_diffusion.solve({"u": 0.0}, grid, diffusivity=(1.0,), reaction=lambda u: u[:, :3])
+    with pytest.raises(DataError, match="the rate of change of the start is not finite"):
+        reaction_diffusion.solve({"u": 0.0}, grid, diffusivity=(1.0,), reaction=lambda u: u * math.nan)
+    with pytest.raises(ConfigError, match="three finite numbers"):
+        gray_scott.solve(0.0, 0.0, grid, rates=(1.0, 2.0))
+    with pytest.raises(ConfigError, match="growth must be finite"):
+        fisher.solve(0.0, grid, diffusivity=1.0, growth=math.inf)
     with pytest.raises(ConfigError, match="epsilon and mobility must be positive"):
         cahn_hilliard.solve(0.0, grid, epsilon=0.0)
     with pytest.raises(ShapeError, match="initial 'u' must have shape"):
