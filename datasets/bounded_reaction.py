@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from sciml.datasets.chebyshev import Chebyshev
 from sciml.datasets.pseudo_spectral import ETDRK4
 from sciml.datasets.series import instants
 from sciml.datasets.solutions import labelled
-from sciml.errors import ConfigError, DivergedError, ShapeError
+from sciml.errors import ConfigError, DataError, DivergedError, ShapeError
 from sciml.grid import Axis, Grid
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ Kind = Literal["dirichlet", "neumann"]
 Reaction = Callable[[Float, Float, float], ArrayLike]
 """Of the values (species, points), the points and the time: ``lambda u, x, t: 5 * (u - u**3)``."""
 
-Start = Callable[[Float], ArrayLike]
+Start = Callable[[Float], ArrayLike] | float
 
+_WHO = "bounded_reaction.solve"
 _LEAST, _MOST_POINTS = 33, 1025
 _MOST_STEPS = 2048  # between frames, before the tolerance counts as out of reach
 
@@ -178,7 +180,13 @@ class ReactionSystem:
         """Coefficients of R + D w''."""
         u = self._values(modes)
         given = np.asarray(self.reaction(u, self.species[0].line.points, time), dtype=np.float64)
-        return self._modes(row + each.source for each, row in self._rows(np.broadcast_to(given, u.shape)))
+        try:
+            rate = np.broadcast_to(given, u.shape)
+        except ValueError:
+            raise ShapeError(
+                f"bounded_reaction: the reaction must return the shape of u, {u.shape}, got {given.shape}."
+            ) from None
+        return self._modes(row + each.source for each, row in self._rows(rate))
 
     def _modes(self, values: Iterable[Float]) -> Complex:
         """Complex, as `ETDRK4` computes; the imaginary part is zero."""
@@ -205,15 +213,17 @@ def solve(
 
     Scheme: polynomials through Chebyshev points, spectrally accurate for smooth solutions; in time `ETDRK4`
     in the eigenvectors of the diffusion, exact for the linear part.  The points are doubled until the last
-    tenth of the Chebyshev coefficients is below ``tolerance`` of the largest (at most 1025), then the steps
-    between frames until the last frame changes by less than ``tolerance`` of its largest value.  The order is
-    4 where R vanishes at Dirichlet walls; where it does not, stiff modes reduce it, and the doubling goes on.
+    tenth of the Chebyshev coefficients is below ``tolerance`` of the largest and twice the points (at most
+    1025) change the frames by less than ``tolerance`` of the largest value; then the steps between frames,
+    by the same measure.  The order is 4 where R vanishes at Dirichlet walls; where it does not, stiff modes
+    reduce it, and the doubling goes on.  Where a start jumps, its place is known to the distance of the
+    points: take a tolerance of that size, or a steep but smooth start.
 
     Parameters
     ----------
     reaction : callable
         R(u, x, t) with u (species, points), x (points,), to an array that broadcasts to the shape of u.
-    initial : callable, or mapping of names to callables
+    initial : callable or number, or mapping of names to these
         The start as a function of an array x; several species have names.  It should satisfy the conditions
         at the walls, which replace its values there.
     diffusivity : float, or one per species
@@ -234,14 +244,14 @@ def solve(
         ``u``, or the names of the mapping, (time, x).  Attributes: ``points`` and ``steps`` (of the shortest
         time between frames); ``time_change``, what the last doubling of steps changed, relative; ``tail``,
         the relative size of the last tenth of the Chebyshev coefficients after the start, which tells how
-        well the points resolve the solution.
+        well the points resolve a solution with a smooth start.
 
     Raises
     ------
     ConfigError, ShapeError, DataError
-        If an argument is out of range, of another length or not finite.
+        If an argument is out of range, of another length or shape, or not finite.
     DivergedError
-        If the tolerance is not reached, in space or in time.
+        If the solution blows up, or the tolerance is not reached, in space or in time.
 
     Notes
     -----
@@ -257,47 +267,75 @@ def solve(
     True
     """
     named = dict(initial) if isinstance(initial, Mapping) else {"u": initial}
-    rates = np.broadcast_to(np.asarray(diffusivity, dtype=np.float64), (len(named),)).tolist()
-    pairs = cast("list[Pair]", [walls] * len(named) if isinstance(walls[0], Wall) else list(walls))
-    if len(pairs) != len(named):
-        raise ShapeError(
-            f"bounded_reaction.solve: {len(named)} species need as many pairs of walls, got {len(pairs)}."
-        )
-    if (points is not None and points < 4) or not 0 < tolerance < math.inf:
+    pairs = _pairs(walls, len(named))
+    rates = np.atleast_1d(np.asarray(diffusivity, dtype=np.float64))
+    if not named or rates.shape not in ((1,), (len(named),)):
+        raise ShapeError(f"{_WHO}: {len(named)} species need one diffusivity, or one each, got {rates.size}.")
+    whole = all(isinstance(n, Integral | None) for n in (points, resolution))
+    if not (whole and (points is None or points >= 4) and tolerance > 0 and len(interval) == 2):
         raise ConfigError(
-            f"bounded_reaction.solve: needs points >= 4 and tolerance > 0, got points={points}, "
-            f"tolerance={tolerance}."
+            f"{_WHO}: needs whole points >= 4 and resolution, tolerance > 0 and interval = (lower, upper), "
+            f"got points={points}, resolution={resolution}, tolerance={tolerance}, interval={interval}."
         )
-    at = instants("bounded_reaction.solve", times)
+    at = instants(_WHO, times)
+    grid = Grid((Axis("x", *interval, resolution, location="node"),))
+    rates = np.broadcast_to(rates, len(named))
 
     def system(size: int) -> tuple[ReactionSystem, Float]:
         line = Chebyshev(size, *interval)
-        species = tuple(Diffusion(line, d, *pair) for d, pair in zip(rates, pairs, strict=True))
-        starts = [np.broadcast_to(np.asarray(f(line.points), np.float64), (size,)) for f in named.values()]
-        return ReactionSystem(species, reaction), np.stack(starts)
+        species = tuple(Diffusion(line, d, *pair) for d, pair in zip(rates.tolist(), pairs, strict=True))
+        return ReactionSystem(species, reaction), np.stack(
+            [_start(*each, line.points) for each in named.items()]
+        )
 
     frames, steps, change = _converged(system, at, points, tolerance)
-    grid = Grid((Axis("x", *interval, resolution, location="node"),))
     found = frames @ Chebyshev(frames.shape[-1], *interval).interpolation(grid.axes[0].coordinates).T
     conditions = [f"{name}: {a}, {b}" for name, (a, b) in zip(named, pairs, strict=True)]
+    about = [{"units": "1", "long_name": name} for name in named]
     return labelled(
-        {
-            name: (("time", "x"), found[:, i], {"units": "1", "long_name": name})
-            for i, name in enumerate(named)
-        },
+        {name: (("time", "x"), found[:, i], about[i]) for i, name in enumerate(named)},
         grid,
         times=at,
         attributes={
             "equation": r"u_t = D u_{xx} + R(u, x, t)",
             "boundary": "; ".join(conditions),
             "solver": "Chebyshev collocation; ETDRK4",
-            "diffusivity": rates,
+            "diffusivity": rates.tolist(),
             "points": frames.shape[-1],
             "steps": steps,
             "time_change": change,
             "tail": _tail(frames),
         },
     )
+
+
+def _pairs(walls: Pair | Sequence[Pair], species: int) -> list[Pair]:
+    """One pair of walls per species."""
+    given = list(walls) if isinstance(walls, Sequence) else []
+    pairs = cast("list[Pair]", [given] * species if [type(wall) for wall in given] == [Wall, Wall] else given)
+    right = [isinstance(pair, Sequence) and [type(wall) for wall in pair] == [Wall, Wall] for pair in pairs]
+    if not (right and all(right)):
+        raise ConfigError(
+            f"{_WHO}: walls is a pair such as (Wall(), Wall('neumann')), or one per species, got {walls!r}."
+        )
+    if len(pairs) != species:
+        raise ShapeError(f"{_WHO}: {species} species need as many pairs of walls, got {len(pairs)}.")
+    return pairs
+
+
+def _start(name: str, value: Start, x: Float) -> Float:
+    """Of one species, at the points."""
+    if not callable(value) and np.ndim(value):
+        raise ConfigError(
+            f"{_WHO}: initial {name} is a number or a function of an array x; for values at nodes give "
+            "scipy.interpolate.make_interp_spline(nodes, values)."
+        )
+    raw = np.asarray(value(x) if callable(value) else value, dtype=np.float64)
+    if raw.shape not in ((), x.shape):
+        raise ShapeError(f"{_WHO}: initial {name} must return shape {x.shape}, got {raw.shape}.")
+    if not np.isfinite(raw).all():
+        raise DataError(f"{_WHO}: initial {name} has values that are not finite.")
+    return np.broadcast_to(raw, x.shape)
 
 
 def _converged(
@@ -322,27 +360,33 @@ def _converged(
     while steps < _MOST_STEPS and not np.isfinite(found).all():
         steps *= 2
         found = frames(size, steps)
-    while points is None and _tail(found) > tolerance and size < _MOST_POINTS:
-        size = 2 * size - 1
-        found = frames(size, steps)
-    if points is None and not _tail(found) <= tolerance:
-        raise DivergedError(
-            f"bounded_reaction.solve: the last tenth of the coefficients of {size} points is still "
-            f"{_tail(found):.1e} of the largest, more than tolerance={tolerance:g}. The solution has a layer "
-            "or a jump; take a larger tolerance, or name the points."
-        )
-    change = math.inf
+    while points is None and np.isfinite(found).all():
+        if size >= _MOST_POINTS:
+            raise DivergedError(
+                f"{_WHO}: {size} points do not reach tolerance={tolerance:g}. The solution has a layer or a "
+                "jump; take a larger tolerance, or name the points."
+            )
+        finer = frames(2 * size - 1, steps)
+        if _tail(found) <= tolerance and _change(found, finer[..., ::2]) <= tolerance:
+            break
+        size, found = 2 * size - 1, finer
+    change = math.nan
     while steps < _MOST_STEPS:
         steps *= 2
-        last, found = found[-1], frames(size, steps)
-        change = float(np.abs(found[-1] - last).max() / max(np.abs(found[-1]).max(), 1e-300))
+        last, found = found, frames(size, steps)
+        change = _change(last, found)
         if change <= tolerance:
             return found, steps, change
     raise DivergedError(
-        f"bounded_reaction.solve: {steps} steps between frames still change the solution by {change:.1e}, "
-        f"more than tolerance={tolerance:g}. It may blow up, the reaction may be too fast, or the tolerance "
-        "may lie below rounding."
+        f"{_WHO}: {steps} steps between frames still change the solution by {change:.1e}, more than "
+        f"tolerance={tolerance:g}. It may blow up, the reaction may be too fast, or the tolerance may lie "
+        "below rounding."
     )
+
+
+def _change(coarse: Float, fine: Float) -> float:
+    """The largest difference, relative to the largest value."""
+    return float(np.abs(fine - coarse).max() / max(np.abs(fine).max(), 1e-300))
 
 
 def _tail(frames: Float) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciml.datasets.generator import Generator, Values, relative_change
-from sciml.datasets.series import Series, instants
+from sciml.datasets.series import Series, check_settings, instants
 from sciml.datasets.solutions import labelled
 from sciml.datasets.wave import propagated
 from sciml.description import describable
@@ -96,16 +97,7 @@ class BoundedWave(Generator):
     def __post_init__(self) -> None:
         if self.walls not in get_args(Walls):
             raise ConfigError(f"BoundedWave: walls is one of {get_args(Walls)}, got {self.walls!r}.")
-        if self.resolution < 2 or self.frames < 2:
-            raise ConfigError(
-                f"BoundedWave: needs resolution >= 2 and frames >= 2, got resolution={self.resolution}, "
-                f"frames={self.frames}."
-            )
-        if not (0 < self.speed < math.inf and 0 < self.final_time < math.inf):
-            raise ConfigError(
-                f"BoundedWave: needs speed > 0 and final_time > 0, got speed={self.speed}, "
-                f"final_time={self.final_time}."
-            )
+        check_settings(self, least={"resolution": 2, "frames": 2}, positive=("speed", "final_time"))
 
     @property
     def grid(self) -> Grid:
@@ -346,9 +338,10 @@ def solve(
             f"bounded_waves.solve: left and right are among {kinds} and direction is -1 or 1, got {left!r}, "
             f"{right!r} and {direction}."
         )
-    if not (_LOWER <= center <= _UPPER and 0 < speed < math.inf and resolution >= 2):
+    whole = isinstance(resolution, Integral) and resolution >= 2
+    if not (_LOWER <= center <= _UPPER and 0 < speed < math.inf and whole):
         raise ConfigError(
-            "bounded_waves.solve: needs center in [-8, 8], speed > 0 and resolution >= 2, got "
+            "bounded_waves.solve: needs center in [-8, 8], speed > 0 and a whole resolution >= 2, got "
             f"center={center}, speed={speed}, resolution={resolution}."
         )
     at, grid = instants("bounded_waves.solve", times), _line(resolution)

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.stream_function import Flow, Line, StreamFunctionSolver
 from sciml.description import describable
@@ -92,15 +94,12 @@ class Cavity(Generator):
     highest_reynolds: float = 400.0
 
     def __post_init__(self) -> None:
-        if self.resolution < 4 or (self.elements and self.elements < 3):
+        least = {"resolution": 4, "elements": 3 if self.elements else 0}
+        check_settings(self, least=least, positive=("lowest_reynolds", "highest_reynolds"))
+        if self.lowest_reynolds > self.highest_reynolds:
             raise ConfigError(
-                "Cavity: needs resolution >= 4 and elements >= 3, or 0, got "
-                f"resolution={self.resolution}, elements={self.elements}."
-            )
-        if not 0 < self.lowest_reynolds <= self.highest_reynolds < math.inf:
-            raise ConfigError(
-                "Cavity: needs 0 < lowest_reynolds <= highest_reynolds, got "
-                f"lowest_reynolds={self.lowest_reynolds}, highest_reynolds={self.highest_reynolds}."
+                "Cavity: lowest_reynolds must be at most highest_reynolds, got "
+                f"{self.lowest_reynolds} and {self.highest_reynolds}."
             )
 
     @property
@@ -226,9 +225,11 @@ def solve(
     >>> flow["u"].dims, round(float(flow["u"].sel(x=0.5, y=1.0)), 9)
     (('x', 'y'), 1.0)
     """
-    if resolution < 2 or elements < _FEW:
+    whole = all(isinstance(n, Integral) for n in (resolution, elements, degree))
+    if not whole or resolution < 2 or elements < _FEW:
         raise ConfigError(
-            f"cavity.solve: needs resolution >= 2, elements >= {_FEW}, got {resolution} and {elements}."
+            f"cavity.solve: needs whole numbers, resolution >= 2 and elements >= {_FEW}, got {resolution}, "
+            f"elements={elements} and degree={degree}."
         )
     grid = _nodes(resolution)
     x = grid.axes[0].coordinates

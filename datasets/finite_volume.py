@@ -24,7 +24,7 @@ COURANT = 0.4
 """Of the sum over axes of speed * step / spacing."""
 
 _CHUNK = 1 << 15  # values of a state per chunk of samples: what a step works on stays in the cache
-_MOST_STEPS = 10**6  # between two frames; a sample that needs more has blown up
+_MOST_STEPS = 10**5  # between two frames; a sample that needs more has blown up
 # Strong-stability-preserving Runge-Kutta methods (Gottlieb, Shu and Tadmor 2001, equations 4.1 and 4.2): each
 # stage is a * start + b * (forward Euler step from the stage before).
 _STAGES = {2: ((0.0, 1.0), (1 / 2, 1 / 2)), 3: ((0.0, 1.0), (3 / 4, 1 / 4), (1 / 3, 2 / 3))}
@@ -345,6 +345,10 @@ def boundary_pairs(boundary: Boundaries, grid: Grid) -> list[tuple[Boundary, Bou
     [('held', 'outflow'), None]
     """
     bounded = [axis.name for axis in grid.axes if not axis.periodic]
+    if not isinstance(boundary, str | Mapping):
+        raise ConfigError(
+            f"boundary: text, or a mapping such as {{'x': ('wall', 'outflow')}}, got {boundary!r}."
+        )
     given = dict.fromkeys(bounded, boundary) if isinstance(boundary, str) else dict(boundary)
     if sorted(given) != sorted(bounded):
         raise ConfigError(
@@ -353,8 +357,8 @@ def boundary_pairs(boundary: Boundaries, grid: Grid) -> list[tuple[Boundary, Bou
     pairs: list[tuple[Boundary, Boundary] | None] = []
     for axis in grid.axes:
         item = given.get(axis.name, "outflow")
-        pair = (item, item) if isinstance(item, str) else tuple(item)
-        if len(pair) != 2 or not set(pair) <= set(get_args(Boundary)):
+        pair = tuple(item) if isinstance(item, Sequence) and not isinstance(item, str) else (item, item)
+        if len(pair) != 2 or not all(kind in get_args(Boundary) for kind in pair):
             raise ConfigError(f"boundary of {axis.name}: one or two of {get_args(Boundary)}, got {item!r}.")
         pairs.append(None if axis.periodic else (pair[0], pair[1]))
     return pairs

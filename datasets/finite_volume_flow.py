@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.finite_volume import FiniteVolumes, cell_averages, half_slopes
-from sciml.datasets.generator import Values
+from sciml.datasets.generator import Generator, Values
+from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, on_grid
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import DataError, ShapeError
 from sciml.grid import Grid
-from sciml.schema import Field
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,110 +27,101 @@ Float = NDArray[np.float64]
 SOLVER = "finite volumes of order 2: MUSCL, HLLC, SSP Runge-Kutta; Courant number 0.4"
 
 
-class Flow(Protocol):
+class Flow(Generator):
     """A generator whose samples are the frames of a finite-volume run."""
 
-    @property
-    def name(self) -> str:
-        """Machine name."""
-        ...
+    resolution: int
+    frames: int
+    final_time: float
 
     @property
-    def resolution(self) -> int:
-        """Cells per axis."""
-        ...
+    @abstractmethod
+    def grid(self) -> Grid:
+        """Cells."""
 
-    @property
-    def frames(self) -> int:
-        """Instants."""
-        ...
+    @abstractmethod
+    def scheme(self, grid: Grid) -> FiniteVolumes:
+        """The solver on another grid of the same box."""
 
-    @property
-    def final_time(self) -> float:
-        """Of the last frame."""
-        ...
+    @abstractmethod
+    def initial(self, seeds: Sequence[int]) -> Float:
+        """Conserved values at time 0, (n, components, *grid.shape)."""
 
     @property
     def times(self) -> Float:
-        """Of the frames."""
-        ...
+        """Of the frames, (frames,)."""
+        return np.linspace(0.0, self.final_time, self.frames)
 
-    @property
-    def grid(self) -> Grid:
-        """Cells."""
-        ...
+    def check(self, *positive: str) -> None:
+        """Refuse settings out of range, those named among them, with a `ConfigError`."""
+        check_settings(self, least={"resolution": 4, "frames": 2}, positive=("final_time", *positive))
+        self.scheme(self.grid)
 
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """Conserved values, in the order of the components."""
-        ...
+    def sample(self, seeds: Sequence[int]) -> tuple[Float, ...]:
+        """One array per field, with time.
 
-    def sample(self, seeds: Sequence[int]) -> tuple[Values, ...]:
-        """One array per field."""
-        ...
+        A sample in which a value fell below a floor is NaN, so that it is drawn anew and its status says so:
+        what was lifted is no solution.
+        """
+        frames, floored = self.scheme(self.grid).run(self.initial(seeds), self.times.tolist())
+        frames[floored > 0] = np.nan
+        arrays, first = [], 0
+        for item in self.fields:
+            values = frames[:, :, first : first + item.components]
+            arrays.append(np.ascontiguousarray(values[:, :, 0] if item.components == 1 else values))
+            first += item.components
+        return tuple(arrays)
 
-    def scheme(self, grid: Grid) -> FiniteVolumes:
-        """The solver on another grid of the same box."""
-        ...
+    def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
+        """Relative L2 error of the whole state over all frames, (n,), from twice the cells, half the steps.
 
+        Twice the change, which is the error of a scheme of order 1, that of shocks: where the flow is smooth
+        1.5 times too careful.  All conserved values are taken together, as losses and metrics do: the
+        momentum of a flow that starts at rest, taken alone, has no scale of its own.
+        """
+        fine = dataclasses.replace(self, resolution=2 * self.resolution)  # type: ignore[type-var]
+        change, size = np.zeros(len(seeds)), np.zeros(len(seeds))
+        for given, found in zip(arrays, fine.sample(seeds), strict=True):
+            values = np.asarray(given)
+            difference = values - cell_averages(np.asarray(found), 2, self.grid.rank)
+            change += (difference**2).reshape(len(seeds), -1).sum(axis=1)
+            size += (values**2).reshape(len(seeds), -1).sum(axis=1)
+        return 2 * np.sqrt(change / size)
 
-def check_flow(flow: Flow) -> None:
-    """Refuse settings out of range with a `ConfigError`."""
-    if flow.resolution < 4 or flow.frames < 2 or not 0 < flow.final_time < math.inf:
-        raise ConfigError(
-            f"{type(flow).__name__}: needs resolution >= 4, frames >= 2 and final_time > 0, got "
-            f"resolution={flow.resolution}, frames={flow.frames}, final_time={flow.final_time}."
-        )
-    flow.scheme(flow.grid)
-
-
-def frames_of(flow: Flow, initial: Float) -> tuple[Float, ...]:
-    """Conserved starts (n, components, *space) to one array per field, with time.
-
-    A sample in which a value fell below a floor is NaN, so that it is drawn anew and its status says so: what
-    was lifted is no solution.
-    """
-    frames, floored = flow.scheme(flow.grid).run(initial, flow.times.tolist())
-    frames[floored > 0] = np.nan
-    arrays, first = [], 0
-    for item in flow.fields:
-        values = frames[:, :, first : first + item.components]
-        arrays.append(np.ascontiguousarray(values[:, :, 0] if item.components == 1 else values))
-        first += item.components
-    return tuple(arrays)
-
-
-def state_error(flow: Flow, fine: Flow, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
-    """Relative L2 error of the whole state over all frames, (n,), from twice the cells with half the steps.
-
-    Twice the change, which is the error of a scheme of order 1, that of shocks: where the flow is smooth 1.5
-    times too careful.  All conserved values are taken together, as losses and metrics do: the momentum of a
-    flow that starts at rest, taken alone, has no scale of its own.
-    """
-    change, size = np.zeros(len(seeds)), np.zeros(len(seeds))
-    for given, found in zip(arrays, fine.sample(seeds), strict=True):
-        values = np.asarray(given)
-        difference = values - cell_averages(np.asarray(found), 2, flow.grid.rank)
-        change += (difference**2).reshape(len(seeds), -1).sum(axis=1)
-        size += (values**2).reshape(len(seeds), -1).sum(axis=1)
-    return 2 * np.sqrt(change / size)
+    def baselines(self) -> list[FiniteVolumeSolver]:
+        """The same solver on 1, 1/2 and 1/4 of the cells per axis, as far as they are whole."""
+        return [
+            FiniteVolumeSolver(self.resolution // factor, self)
+            for factor in (1, 2, 4)
+            if self.resolution % factor == 0 and self.resolution // factor >= 4
+        ]
 
 
 def vector_on_grid(who: str, value: ArrayLike | Function, grid: Grid) -> Float:
     """A vector field (rank, *grid.shape); on one axis the component axis may be missing."""
     if grid.rank > 1:
         return on_grid(who, value, grid, components=grid.rank)
-    flat = value if callable(value) or np.ndim(value) < 2 else np.asarray(value)[0]
-    return on_grid(who, flat, grid)[None]
+    whole = not callable(value) and np.shape(value) == (1, *grid.shape)
+    return on_grid(who, np.asarray(value)[0] if whole else value, grid)[None]
 
 
-def coarser(flow: Flow) -> list[FiniteVolumeSolver]:
-    """The flow's own solver on 1, 1/2 and 1/4 of the cells per axis, as far as they are whole."""
-    return [
-        FiniteVolumeSolver(flow.resolution // factor, flow)
-        for factor in (1, 2, 4)
-        if flow.resolution % factor == 0 and flow.resolution // factor >= 4
-    ]
+def one_flow(who: str, scheme: FiniteVolumes, state: Float, times: Sequence[float]) -> tuple[Float, int]:
+    """Frames (components, len(times), *space) of one flow that starts as ``state``, and lifted values.
+
+    Raises
+    ------
+    DataError
+        If it blows up: whoever looks at one flow shall not find out from a picture of nothing.
+    """
+    frames, floored = scheme.run(state[None], times)
+    found = np.moveaxis(frames[0], 1, 0)
+    lost = ~np.isfinite(frames[0]).reshape(len(times), -1).all(axis=1)
+    if lost.any():
+        raise DataError(
+            f"{who}: the flow blows up, or needs more than 100 000 steps, before time "
+            f"{times[int(lost.argmax())]:g}. Take other values at the start, or more frames."
+        )
+    return found, int(floored[0])
 
 
 @describable

@@ -16,7 +16,7 @@ from sciml.datasets.finite_volume import cell_averages, part, weno5
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.semilinear import Semilinear, run
-from sciml.datasets.series import instants
+from sciml.datasets.series import check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, ShapeError
@@ -33,6 +33,7 @@ Experiment = Literal["E1", "E2", "E3"]
 _LENGTH = 16.0
 _TERMS = 5  # of the forcing
 _COURANT = 1.0  # of the bound on the speed; the scheme is stable up to 1.4
+_MOST_STEPS = 10**5  # between two frames of one solution
 _EQUATION = r"u_t + (\alpha u^2 / 2 - \beta u_x + \gamma u_{xx})_x = \delta(t, x)"
 _SOLVER = "finite volumes, WENO5 and Godunov's flux; linear terms exact, ETDRK4 of order 4"
 
@@ -120,14 +121,8 @@ class ForcedBurgers(Generator):
             raise ConfigError(
                 f"ForcedBurgers: experiment is one of {get_args(Experiment)}, got {self.experiment!r}."
             )
-        if self.resolution < 8 or self.waves < 1 or self.refinement < 1 or self.frames < 2:
-            raise ConfigError(
-                "ForcedBurgers: needs resolution >= 8, waves >= 1, refinement >= 1 and frames >= 2, got "
-                f"resolution={self.resolution}, waves={self.waves}, refinement={self.refinement}, "
-                f"frames={self.frames}."
-            )
-        if not 0 < self.final_time < math.inf:
-            raise ConfigError(f"ForcedBurgers: needs final_time > 0, got {self.final_time}.")
+        least = {"resolution": 8, "waves": 1, "refinement": 1, "frames": 2}
+        check_settings(self, least=least, positive=("final_time",))
 
     @property
     def grid(self) -> Grid:
@@ -282,7 +277,7 @@ def solve(
     DataError
         If a value is not finite, or the solution blows up.
     ConfigError
-        If the times do not increase, or alpha or beta is negative.
+        If the times do not increase, alpha or beta is negative, or a frame is more than 100 000 steps away.
 
     Examples
     --------
@@ -297,6 +292,10 @@ def solve(
     axis = grid.axes[0]
     if grid.rank != 1 or axis.location != "cell" or not axis.periodic or axis.size < 8:
         raise ShapeError(f"{who}: needs one periodic axis of at least eight cells, got {grid}.")
+    if forcing is not None and not callable(forcing):
+        raise ConfigError(
+            f"{who}: forcing is a function of t and x, such as lambda t, x: 1.0, got {forcing!r:.99}."
+        )
     if not (0 <= alpha < math.inf and 0 <= beta < math.inf and math.isfinite(gamma)):
         raise ConfigError(f"{who}: needs alpha >= 0 and beta >= 0, got {alpha=}, {beta=}, {gamma=}.")
     averaged = None if forcing is None else partial(_averages, grid, forcing)
@@ -306,8 +305,15 @@ def solve(
     for now, then in pairwise(at):
         # Bounded by the start and what the forcing adds until the next frame, seen at nine instants.
         seen = [0.0] if averaged is None else [np.abs(averaged(t)).max() for t in np.linspace(now, then, 9)]
+        if not np.isfinite(seen).all():
+            raise DataError(f"{who}: forcing has values that are not finite, from time {now:g} to {then:g}.")
         speed = alpha * (np.abs(frames[-1]).max() + (then - now) * max(seen))
         step = _COURANT * axis.spacing / max(speed, axis.spacing / (then - now))
+        if not (then - now) <= _MOST_STEPS * step:
+            raise ConfigError(
+                f"{who}: from time {now:g} to {then:g} it needs {(then - now) / step:.3g} steps, more than "
+                f"{_MOST_STEPS}, for speeds up to {speed:.3g}. Take fewer cells or more frames."
+            )
         found = run(lambda: system, frames[-1].reshape(1, 1, -1), [now, then], step=float(step), block=1)
         frames.append(found[0, -1, 0])
         if not np.isfinite(frames[-1]).all():
@@ -326,5 +332,10 @@ def _averages(grid: Grid, function: Callable[[float, Float], ArrayLike], time: f
     points, weights = np.polynomial.legendre.leggauss(4)
     found = np.zeros(axis.size)
     for point, weight in zip(points, weights, strict=True):
-        found += weight / 2 * np.asarray(function(time, axis.coordinates + point * axis.spacing / 2))
+        values = np.asarray(function(time, axis.coordinates + point * axis.spacing / 2), dtype=np.float64)
+        if values.shape not in ((), found.shape):
+            raise ShapeError(
+                f"forced_burgers.solve: functions of x must return shape {found.shape}, got {values.shape}."
+            )
+        found += weight / 2 * values
     return found

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.finite_volume import Boundaries, FiniteVolumes, Limiter, cell_averages
-from sciml.datasets.finite_volume_flow import (
-    SOLVER,
-    FiniteVolumeSolver,
-    check_flow,
-    coarser,
-    frames_of,
-    state_error,
-    vector_on_grid,
-)
-from sciml.datasets.generator import Generator, Values
+from sciml.datasets.finite_volume_flow import SOLVER, Flow, one_flow, vector_on_grid
 from sciml.datasets.series import instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field
@@ -156,7 +147,7 @@ class ShallowWaterLaw:
 
 @describable
 @dataclass(frozen=True)
-class ShallowWater(Generator):
+class ShallowWater(Flow):
     r"""Water on a flat bed in (-2.5, 2.5)^2: h_t + div(h v) = 0, (h v)_t + div(h v v + g h^2 / 2) = 0.
 
     Everything is dimensionless.  The state is depth and momentum, averages over cells, and starts at rest.
@@ -215,18 +206,13 @@ class ShallowWater(Generator):
     def __post_init__(self) -> None:
         if self.start not in get_args(Start):
             raise ConfigError(f"ShallowWater: start is one of {get_args(Start)}, got {self.start!r}.")
-        check_flow(self)
+        self.check("gravity")
 
     @property
     def grid(self) -> Grid:
         """Cells of the square."""
         cells = (self.resolution, self.resolution)
         return Grid.box(cells, lower=-2.5, upper=2.5, periodic=self.start == "smooth")
-
-    @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -255,18 +241,6 @@ class ShallowWater(Generator):
                 radius = np.random.default_rng(seed).uniform(0.3, 0.7)
                 row[0] = 1.0 + cell_averages((square < radius**2).astype(np.float64), 8, grid.rank)
         return found
-
-    def sample(self, seeds: Sequence[int]) -> tuple[Float, ...]:
-        """Depth (n, frames, *space) and momentum (n, frames, 2, *space); NaN if depths had to be lifted."""
-        return frames_of(self, self.initial(seeds))
-
-    def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
-        """Relative L2 error of the state over all frames, (n,); see `state_error`."""
-        return state_error(self, replace(self, resolution=2 * self.resolution), seeds, arrays)
-
-    def baselines(self) -> list[FiniteVolumeSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the cells per axis."""
-        return coarser(self)
 
     @property
     def about(self) -> Provenance:
@@ -325,7 +299,7 @@ def solve(
     ShapeError
         If the grid has not cells on one or two axes, or a shape does not fit it.
     DataError
-        If a depth is negative, or a value not finite.
+        If a depth is negative or a value not finite, or the flow blows up.
     ConfigError
         If the times do not increase or a setting is out of range.
 
@@ -346,8 +320,7 @@ def solve(
         raise DataError(f"{who}: depths are not negative, got {h.min():g}.")
     law = ShallowWaterLaw(grid.rank, gravity, bed=bool(np.any(b != b.flat[0])))
     state = np.concatenate([h[None], h * v, b[None]])[: law.components]
-    frames, floored = FiniteVolumes(grid, law, limiter, boundary).run(state[None], at)
-    conserved = np.moveaxis(frames[0], 1, 0)
+    conserved, floored = one_flow(who, FiniteVolumes(grid, law, limiter, boundary), state, at)
     primitive = law.primitive(conserved)
     vector = ("time", "component", *grid.names)
     r = slice(1, 1 + grid.rank)
@@ -364,6 +337,6 @@ def solve(
             "equation": "h_t + div(h v) = 0, (h v)_t + div(h v v + g h^2 / 2) = -g h grad(b)",
             "solver": SOLVER,
             "gravity": gravity,
-            "floored": int(floored[0]),
+            "floored": floored,
         },
     )

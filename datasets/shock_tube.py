@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.errors import DataError
+from sciml.errors import ConfigError, DataError, ShapeError
 
 Float = NDArray[np.float64]
 
@@ -34,6 +34,10 @@ def riemann(
 
     Raises
     ------
+    ShapeError
+        If a state has not three numbers.
+    ConfigError
+        If ``gamma`` is not above 1.
     DataError
         If a density or pressure is not positive, or the states part so fast that a vacuum opens.
 
@@ -50,9 +54,15 @@ def riemann(
     >>> round(density.item(), 5), round(velocity.item(), 5), round(pressure.item(), 5)
     (0.42632, 0.92745, 0.30313)
     """
+    if len(left) != 3 or len(right) != 3:
+        raise ShapeError(f"riemann: states are (density, velocity, pressure), got {left} and {right}.")
+    if not 1 < gamma < math.inf:
+        raise ConfigError(f"riemann: needs gamma > 1, got {gamma}.")
     (rl, ul, pl), (rr, ur, pr) = left, right
-    if min(rl, pl, rr, pr) <= 0:
-        raise DataError(f"riemann: densities and pressures are positive, got {tuple(left)}, {tuple(right)}.")
+    if not (all(value > 0 for value in (rl, pl, rr, pr)) and math.isfinite(sum((*left, *right)))):
+        raise DataError(
+            f"riemann: densities and pressures are positive, all finite, got {tuple(left)}, {tuple(right)}."
+        )
     g = gamma
     cl, cr = math.sqrt(g * pl / rl), math.sqrt(g * pr / rr)
     if 2 / (g - 1) * (cl + cr) <= ur - ul:

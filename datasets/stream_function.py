@@ -17,6 +17,8 @@ Float = NDArray[np.float64]
 _SMOOTHNESS = 3  # continuous derivatives; with them an equation of fourth order can be collocated
 _HIGHEST = 20
 _ITERATIONS = 10  # of Newton's method before a step in the Reynolds number counts as too long
+_TRIES = 20  # of a step in the Reynolds number; 10000 is reached in ten
+_SHORTEST = 1.05  # ratio of successive Reynolds numbers
 _TOLERANCE = 1e-7  # of the last change; convergence is quadratic, so that about its square is left
 
 
@@ -255,7 +257,9 @@ class StreamFunctionSolver:
         """From Stokes flow to ``reynolds`` in steps as long as Newton's method allows."""
         path, current, ratio = [0.0], 0.0, 4.0
         following = min(100.0, reynolds)
-        while current < reynolds:
+        for _ in range(_TRIES + 1):
+            if current >= reynolds:
+                return self._flow(found, reynolds, tuple(path))
             tried = self._newton(found[0], following)
             if tried is not None:
                 found, current = tried, following
@@ -264,15 +268,15 @@ class StreamFunctionSolver:
                 ratio = math.sqrt(ratio)
             else:
                 following /= 4
-            if ratio < 1.01 or following < 1e-3:
-                raise DivergedError(
-                    f"StreamFunctionSolver: Newton's method does not converge beyond Reynolds number "
-                    f"{current:g} on {len(self.x.breaks) - 1} x {len(self.y.breaks) - 1} elements, asked for "
-                    f"{reynolds:g}. Use more elements, or look for an unsteady flow."
-                )
+            if ratio < _SHORTEST:
+                break
             if current:
                 following = min(current * ratio, reynolds)
-        return self._flow(found, reynolds, tuple(path))
+        raise DivergedError(
+            f"StreamFunctionSolver: Newton's method does not converge beyond Reynolds number {current:g} on "
+            f"{len(self.x.breaks) - 1} x {len(self.y.breaks) - 1} elements, asked for {reynolds:g}. "
+            "Use more elements, or look for an unsteady flow."
+        )
 
     def _flow(self, found: tuple[Float, int], reynolds: float, path: Sequence[float]) -> Flow:
         return Flow(self.x, self.y, found[0], reynolds, tuple(path), found[1])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.io
+import scipy.special
 
 from sciml.datasets import bounded_reaction
 from sciml.datasets.bounded_reaction import Diffusion, ReactionSystem, Wall, solve
 from sciml.datasets.chebyshev import Chebyshev
-from sciml.errors import ConfigError, DivergedError, ShapeError
+from sciml.errors import ConfigError, DataError, DivergedError, ShapeError
 
 DIFFUSIVITY = 0.01
 FIXED = (Wall("dirichlet", 0.5), Wall("dirichlet", 1.5))
@@ -179,6 +180,26 @@ def test_what_cannot_be_reached_is_an_error(monkeypatch):
         solve(lambda u, x, t: 0.0, np.sign, diffusivity=1e-9, interval=(-1.0, 1.0), times=[0.0, 1e-3])
 
 
+def test_a_jump_between_two_points_is_not_taken_for_a_smooth_start(monkeypatch):
+    """Later frames are smooth, wherever the points believe the jump to be: only other points tell."""
+
+    def jump(**options):
+        return solve(
+            lambda u, x, t: 0.0,
+            lambda x: np.where(x < 0.3, 1.0, 0.0),
+            diffusivity=1e-3,
+            walls=(Wall(value=1.0), Wall()),
+            **options,
+        )
+
+    found = jump(tolerance=0.03)
+    exact = scipy.special.erfc((found["x"] - 0.3) / np.sqrt(4e-3)) / 2
+    assert found.attrs["tail"] < 1e-12 and float(np.abs(found["u"][-1] - exact).max()) < 0.03
+    monkeypatch.setattr(bounded_reaction, "_MOST_POINTS", 129)
+    with pytest.raises(DivergedError, match="has a layer or a jump"):
+        jump(tolerance=1e-4)
+
+
 def test_bad_requests():
     start = np.sin
 
@@ -191,7 +212,23 @@ def test_bad_requests():
         solve(nothing, start, diffusivity=-1.0)
     with pytest.raises(ShapeError, match="2 species need as many pairs of walls, got 1"):
         solve(nothing, {"a": start, "b": start}, diffusivity=1.0, walls=[FIXED])
-    with pytest.raises(ConfigError, match="points >= 4 and tolerance > 0"):
-        solve(nothing, start, diffusivity=1.0, points=3)
+    for wrong in ({"points": 3}, {"points": 9.5}, {"tolerance": 0.0}, {"interval": (0.0, 1.0, 2.0)}):
+        with pytest.raises(ConfigError, match="needs whole points >= 4"):
+            solve(nothing, start, diffusivity=1.0, **wrong)
+    for walls in (Wall(), (Wall(),), (), "dirichlet", ("dirichlet", "neumann"), (Wall(), Wall(), Wall())):
+        with pytest.raises(ConfigError, match="walls is a pair"):
+            solve(nothing, start, diffusivity=1.0, walls=walls)
+    with pytest.raises(ShapeError, match="1 species need one diffusivity"):
+        solve(nothing, start, diffusivity=[1.0, 2.0])
+    with pytest.raises(ConfigError, match="initial u is a number or a function"):
+        solve(nothing, np.zeros(9), diffusivity=1.0)
+    with pytest.raises(ShapeError, match="initial u must return shape"):
+        solve(nothing, lambda x: x[:3], diffusivity=1.0)
+    with pytest.raises(DataError, match="initial u has values that are not finite"):
+        solve(nothing, lambda x: np.nan * x, diffusivity=1.0)
+    with pytest.raises(ShapeError, match="the reaction must return the shape of u"):
+        solve(lambda u, x, t: np.zeros((3, x.size)), start, diffusivity=1.0)
+    with pytest.raises(DivergedError, match="It may blow up"):
+        solve(lambda u, x, t: np.nan * u, start, diffusivity=1.0)
     with pytest.raises(ConfigError, match="times must increase"):
         solve(nothing, start, diffusivity=1.0, times=[1.0, 0.0])

@@ -262,7 +262,7 @@ def test_what_is_refused():
         FiniteVolumes(circle(8), law).run(np.zeros((8,)), [0.0, 1.0])
     with pytest.raises(ConfigError, match="times must increase"):
         FiniteVolumes(circle(8), law).run(np.zeros((1, 1, 8)), [0.0, 0.0])
-    for wrong in ("open", {"x": ("wall",)}, {"y": "wall"}, {}):
+    for wrong in ("open", {"x": ("wall",)}, {"y": "wall"}, {}, None, ("wall", "wall"), {"x": 5}):
         with pytest.raises(ConfigError, match="boundary"):
             boundary_pairs(wrong, Grid.box((8,)))
 

@@ -11,7 +11,7 @@ from sciml.datasets.burgers import cole_hopf
 from sciml.datasets.finite_volume import cell_averages
 from sciml.datasets.forced_burgers import ForcedBurgers, _forcing, advection_change, solve
 from sciml.datasets.korteweg_de_vries import solitons
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 
 
@@ -204,6 +204,14 @@ def test_solve_labels_and_refuses():
         solve(1.0, circle(8), beta=-1.0)
     with pytest.raises(ShapeError, match="must have shape"):
         solve(np.ones(9), circle(8))
+    with pytest.raises(ShapeError, match=r"must return shape \(8,\), got \(3,\)"):
+        solve(lambda x: x[:3], circle(8))
+    with pytest.raises(ConfigError, match="forcing is a function of t and x"):
+        solve(1.0, circle(8), forcing=3.0)
+    with pytest.raises(DataError, match="forcing has values that are not finite"):
+        solve(1.0, circle(8), forcing=lambda t, x: np.nan * x)
+    with pytest.raises(ConfigError, match="needs 8e.06 steps, more than 100000, for speeds up to 1e.06"):
+        solve(1e6, circle(8))
 
 
 # The generator.
@@ -285,11 +293,11 @@ def test_the_error_estimate_is_one(experiment):
     ("settings", "message"),
     [
         (dict(experiment="E4"), "experiment is one of"),
-        (dict(resolution=4), "resolution >= 8"),
-        (dict(waves=0), "waves >= 1"),
-        (dict(refinement=0), "refinement >= 1"),
-        (dict(frames=1), "frames >= 2"),
-        (dict(final_time=-1.0), "final_time > 0"),
+        (dict(resolution=4), "resolution must be at least 8"),
+        (dict(waves=0), "waves must be at least 1"),
+        (dict(refinement=1.5), "refinement must be a whole number"),
+        (dict(frames=1), "frames must be at least 2"),
+        (dict(final_time=-1.0), "final_time must be positive"),
     ],
 )
 def test_settings_out_of_range(settings, message):
