@@ -82,8 +82,10 @@ class Polygon:
             raise ShapeError(f"Polygon: {len(corners)} sides need as many names or one, got {self.names}.")
         object.__setattr__(self, "corners", corners)
         object.__setattr__(self, "names", names)
-        if self.area() <= 0:
-            raise ConfigError(f"Polygon: corners run counter-clockwise, got {corners.tolist()}.")
+        if not 0 < self.area() < math.inf:
+            raise ConfigError(
+                f"Polygon: corners are finite and run counter-clockwise, got {corners.tolist()}."
+            )
 
     @classmethod
     def rectangle(

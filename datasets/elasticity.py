@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -162,15 +162,16 @@ def _moments(elements: FiniteElements, who: str, vector: Vector, name: str | Non
     return np.stack([elements.moments(elements.quadrature(who, part, name), name) for part in parts])
 
 
-def _check_length(who: str, parts: Sequence[Any], dim: int) -> None:
-    if len(parts) != dim:
-        raise ShapeError(f"{who} needs {dim} values, one for each axis, got {len(parts)}.")
+def _check_length(who: str, parts: Any, dim: int) -> None:
+    if not isinstance(parts, Sized) or len(parts) != dim:
+        raise ShapeError(f"{who} needs {dim} values, one for each axis, got {parts!r:.100}.")
 
 
 def _held(elements: FiniteElements, clamped: Sequence[str] | Mapping[str, Vector]) -> tuple[Any, Float]:
     """Unknowns that are given, and their values; refused if a motion of the whole body is left free."""
     mesh, dim = elements.mesh, elements.mesh.dim
-    given = clamped if isinstance(clamped, Mapping) else dict.fromkeys(clamped, (0.0,) * dim)
+    names = (clamped,) if isinstance(clamped, str) else clamped
+    given = names if isinstance(names, Mapping) else dict.fromkeys(names, (0.0,) * dim)
     known: dict[int, float] = {}
     for name, vector in given.items():
         who = f"elasticity.solve: displacement of {name!r}"
@@ -259,7 +260,12 @@ class Elasticity(Generator):
 
     def __post_init__(self) -> None:
         lame_parameters(self.young, self.poisson, self.plane)
-        if self.resolution < 8 or self.modes < 0 or self.traction == 0 or self.degree not in (1, 2):
+        if (
+            self.resolution < 8
+            or self.modes < 0
+            or not 0 < abs(self.traction) < math.inf
+            or self.degree not in (1, 2)
+        ):
             raise ConfigError(
                 "Elasticity: needs resolution >= 8, modes >= 0, a traction and degree 1 or 2, got "
                 f"resolution={self.resolution}, modes={self.modes}, traction={self.traction}, "

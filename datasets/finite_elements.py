@@ -283,15 +283,21 @@ class Constrained:
     """
 
     def __init__(self, who: str, matrix: Any, known: Integers) -> None:
+        from scipy.sparse.csgraph import reverse_cuthill_mckee
         from scipy.sparse.linalg import splu
 
         self._who, self._known = who, known
         self._free = np.setdiff1d(np.arange(matrix.shape[0]), known)
         self._rows = matrix.tocsr()[self._free]
-        self._block = self._rows[:, self._free].tocsc()
         self._factors: Any = None
+        self._block = self._rows[:, self._free]
         if not len(self._free):
             return
+        # Minimum degree can take minutes in the order of a refined mesh, and does not after this one.
+        order = reverse_cuthill_mckee(self._block, symmetric_mode=True)
+        self._free = self._free[order]
+        self._rows = self._rows[order]
+        self._block = self._rows[:, self._free].tocsc()
         try:
             self._factors = splu(
                 self._block,

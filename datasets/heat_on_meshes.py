@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.finite_elements import Constrained, FiniteElements, Value, scikit_fem
 from sciml.datasets.mesh_diffusion import Condition, assembled
 from sciml.datasets.mesh_functions import labelled_nodes
+from sciml.datasets.series import instants
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
 
@@ -83,11 +84,10 @@ def solve(
     >>> bool(abs(u[1] - np.exp(-0.2 * np.pi**2) * mode(u["x"], u["y"])).max() < 1e-3)
     True
     """
-    frames = np.asarray(times, dtype=np.float64)
-    if frames.ndim != 1 or not len(frames) or frames[0] < 0 or (np.diff(frames) <= 0).any() or not step > 0:
+    frames = instants("heat_on_meshes.solve", times)
+    if frames[0] < 0 or not step > 0:
         raise ConfigError(
-            f"heat_on_meshes.solve: needs increasing times >= 0 and a step > 0, got {frames.tolist()[:5]} "
-            f"and {step}."
+            f"heat_on_meshes.solve: needs times >= 0 and a step > 0, got {frames[0]:g} and {step}."
         )
     elements = FiniteElements(mesh)
     system = assembled(elements, coefficient, 0.0, 0.0, boundary)
@@ -99,7 +99,7 @@ def solve(
     mass = scikit_fem().BilinearForm(lambda u, v, w: u * v).assemble(elements.basis)
     factors: dict[float, Constrained] = {}
     found, now = [], 0.0
-    for frame in frames.tolist():
+    for frame in frames:
         count = math.ceil((frame - now) / step - 1e-9)
         dt = (frame - now) / max(count, 1)
         for i in range(count):

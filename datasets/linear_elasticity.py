@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -26,7 +27,7 @@ def lame_parameters(young: float, poisson: float, plane: Plane) -> tuple[float, 
     if plane not in get_args(Plane):
         raise ConfigError(f"elasticity: plane is one of {get_args(Plane)}, got {plane!r}.")
     limit = poisson <= 0.5 if plane == "stress" else poisson < 0.5
-    if not (young > 0 and poisson > -1 and limit):
+    if not (0 < young < math.inf and poisson > -1 and limit):
         raise ConfigError(
             f"elasticity: needs young > 0 and -1 < poisson < 0.5 (0.5 itself only in plane stress), got "
             f"young={young}, poisson={poisson} in plane {plane}."

@@ -94,7 +94,7 @@ class Domain:
         """
         from scipy.spatial import cKDTree
 
-        if not spacing > 0:
+        if not 0 < spacing < np.inf:
             raise ConfigError(f"Domain.triangulate: spacing must be positive, got {spacing}.")
         parameters = [curve.split(spacing) for curve in self.curves]
         rings = [curve.at(t) for curve, t in zip(self.curves, parameters, strict=True)]

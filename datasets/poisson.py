@@ -185,7 +185,12 @@ class PoissonWithHoles(Generator):
     degree: int = 1
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.holes < 1 or self.contrast < 0 or self.degree not in (1, 2):
+        if (
+            self.resolution < 8
+            or self.holes < 1
+            or not 0 <= self.contrast < math.inf
+            or self.degree not in (1, 2)
+        ):
             raise ConfigError(
                 "PoissonWithHoles: needs resolution >= 8, holes >= 1, contrast >= 0 and degree 1 or 2, got "
                 f"resolution={self.resolution}, holes={self.holes}, contrast={self.contrast}, "

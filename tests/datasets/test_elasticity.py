@@ -178,11 +178,15 @@ def test_forces_balance():
 
 def test_refused():
     mesh = HOLED.triangulate(0.2).mesh()
+    with pytest.raises(ShapeError, match="needs 2 values, one for each axis, got 1.0"):
+        solve(mesh, loads={"top": 1.0}, clamped="bottom")
     with pytest.raises(ConfigError, match=r"clamped=\[\] leaves the body free"):
         solve(mesh, loads={"top": (0.0, 1.0)})
     with pytest.raises(ConfigError, match="free to move as a whole"):
         solve(mesh, loads={"top": (0.0, 1.0)}, clamped={"bottom": (None, 0.0), "top": (None, 0.0)})
-    with pytest.raises(ShapeError, match="load on 'top' needs 2 values, one for each axis, got 3"):
+    with pytest.raises(
+        ShapeError, match="load on 'top' needs 2 values, one for each axis, got .0.0, 1.0, 0.0."
+    ):
         solve(mesh, loads={"top": (0.0, 1.0, 0.0)}, clamped=("bottom",))
     with pytest.raises(ConfigError, match="0.5 itself only in plane stress"):
         solve(mesh, poisson=0.5, plane="strain", clamped=("bottom",))

@@ -73,6 +73,9 @@ def test_ends_at_the_steady_state():
 
 def test_refused():
     mesh = SQUARE.triangulate(0.5).mesh()
-    for times, step in (([0.0, 0.0], 0.1), ([-1.0], 0.1), ([1.0], 0.0), ([], 0.1)):
-        with pytest.raises(ConfigError, match="increasing times >= 0 and a step > 0"):
+    for times, step in (([-1.0], 0.1), ([1.0], 0.0)):
+        with pytest.raises(ConfigError, match="times >= 0 and a step > 0"):
             solve(mesh, initial=0.0, times=times, step=step)
+    for wrong in ([0.0, 0.0], [], 0.5, [0.0, np.nan]):
+        with pytest.raises(ConfigError, match="heat_on_meshes.solve: times must increase"):
+            solve(mesh, initial=0.0, times=wrong, step=0.1)

@@ -147,6 +147,8 @@ def test_a_disc_is_a_domain():
 def test_refused():
     with pytest.raises(ConfigError, match="counter-clockwise"):
         Polygon([(0, 0), (0, 1), (1, 1), (1, 0)])
+    with pytest.raises(ConfigError, match="corners are finite"):
+        Polygon([(0, 0), (1, 0), (1, np.nan)])
     with pytest.raises(ShapeError, match="4 sides need as many names"):
         Polygon.rectangle((0, 0), (1, 1), ("a", "b"))
     with pytest.raises(ShapeError, match=r"shape \(n, 2\)"):
