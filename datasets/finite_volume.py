@@ -280,8 +280,12 @@ class FiniteVolumes:
         start = u.copy()
         floored = np.zeros(u.shape[1], dtype=np.int64)
         for stage, (a, b) in enumerate(_STAGES[self.stages]):
-            euler = u + step * self.change(w if stage == 0 else self.law.primitive(u), held)
-            u[...] = euler if stage == 0 else a * start + b * euler
+            change = self.change(w if stage == 0 else self.law.primitive(u), held)
+            change *= step
+            u += change
+            if stage:
+                u *= b
+                u += a * start
             floored += self.law.restore(u).reshape(len(floored), -1).sum(axis=1)
         return floored
 
@@ -300,7 +304,10 @@ class FiniteVolumes:
             if source is not None:
                 change += source
             change /= axis.spacing
-            total = change if total is None else total + change
+            if total is None:
+                total = change
+            else:
+                total += change
         assert total is not None
         return total
 
