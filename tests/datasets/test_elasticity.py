@@ -197,6 +197,7 @@ def test_refused():
             Elasticity(**setting)
 
 
+@pytest.mark.slow
 def test_the_void_is_the_same_at_every_resolution():
     """And lies between 0.2 and 0.4 from the middle; its field has the variance of its law."""
     coarse, fine = Elasticity(resolution=16), Elasticity(resolution=24)
@@ -227,6 +228,7 @@ def test_a_sample_depends_on_its_seed_only():
         assert np.array_equal(several[1], single[0])
 
 
+@pytest.mark.slow
 def test_error_estimate_is_near_the_error():
     """The error from triangles split twice: it falls faster than the order 1 that the estimate counts on, so
     that the estimate is above it, at most twice."""

@@ -72,6 +72,7 @@ def test_both_schemes_agree_in_chaos():
     assert np.abs(one - other).max() < 1e-6 and np.abs(one).max() > 1
 
 
+@pytest.mark.slow
 def test_statistics_of_the_attractor():
     """Energy balance on the attractor, averaged over time: beta <u_x^2> = gamma <u_xx^2>.
 

@@ -153,7 +153,7 @@ def test_budget_of_energy_96():
 
 @pytest.mark.parametrize("cls", [Lorenz63, Lorenz96])
 def test_samples(cls):
-    data = cls(frames=5)
+    data = cls(frames=3, final_time=1.0, spin_up=1.0)
     (u,) = data.sample(range(7))
     for i in (0, 4):
         np.testing.assert_array_equal(data.sample([i])[0][0], u[i])
@@ -167,6 +167,7 @@ def test_samples(cls):
     assert build(describe(data)) == data and data.baselines()[0] == build(describe(data.baselines()[0]))
 
 
+@pytest.mark.slow
 def test_statistics_of_the_attractor():
     """Known means of long runs: z 23.55, x^2 62.8 for Lorenz 63; x 2.34, deviation 3.64 for Lorenz 96."""
     (u,) = Lorenz63(resolution=32, final_time=20.0, frames=201).sample(range(64))

@@ -68,7 +68,7 @@ def test_same_arguments_give_the_same_bits():
     assert np.array_equal(one.places, two.places) and np.array_equal(one.triangles, two.triangles)
 
 
-@pytest.mark.parametrize(("degree", "order"), [(1, 2), (2, 4)])
+@pytest.mark.parametrize(("degree", "order"), [(1, 2), pytest.param(2, 4, marks=pytest.mark.slow)])
 def test_area_and_boundary_converge_to_the_exact_ones(degree, order):
     """Chords give order 2, parabolas 4; straight sides are exact."""
     domain = Domain(SQUARE, [Star((0.5, 0.5), lambda angle: 0.25 + 0.02 * np.cos(3 * angle))])

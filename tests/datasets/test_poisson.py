@@ -201,7 +201,7 @@ def test_refused():
         PoissonWithHoles(irregularity=1.0)
 
 
-@pytest.mark.parametrize("degree", [1, 2])
+@pytest.mark.parametrize("degree", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_error_estimate_is_near_the_error(degree):
     """The error from triangles split twice more, whose own error is at most 1/16 of it."""
     problem = PoissonWithHoles(resolution=16, degree=degree)
@@ -237,6 +237,7 @@ def test_problems_are_the_same_at_every_resolution():
     assert {len(coarse._drawn(seed).domain.holes) for seed in range(20)} == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_coefficient_and_source_have_the_variance_of_their_series():
     """Mean square over the square and 400 draws of log a / contrast: 1, with a standard error near 0.05."""
     x, y = np.random.default_rng(0).uniform(0, 1, (2, 200))

@@ -31,6 +31,7 @@ def test_only_the_drawn_waves_are_in_the_sum():
         assert waves.max() <= 2
 
 
+@pytest.mark.slow
 def test_law_of_the_sums():
     """Amplitudes U(0, 1) of 2 waves: variance 2 (1/3) / 2 = 1/3; 10 percent are of one sign; signs are even.
 
