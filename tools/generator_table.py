@@ -1,8 +1,7 @@
 """The table of `docs/generators.md`: what each generator solves, how long a sample takes, how wrong it is.
 
-``python tools/generator_table.py [NAME ...]`` prints Markdown.  Default settings of each class; 20 samples by
-one thread (one block, as a worker makes it); the median error estimate of the first four, and the same at
-half the resolution.
+``python tools/generator_table.py [NAME ...]`` prints Markdown.  Default settings of each class; eight samples
+by one thread; the median error estimate of the first four, and the same at half the resolution.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sciml.datasets.generator import Generator
 from sciml.grid import Grid
 from sciml.mesh import Mesh
 
-SAMPLES, ESTIMATED = 20, 4
+SAMPLES, ESTIMATED = 8, 4
 
 
 def errors(generator: Generator) -> tuple[float, float]:
@@ -65,7 +64,8 @@ def main(names: list[str]) -> None:
             milliseconds, error = errors(generator)
             half = coarser(generator)
             rough = f"{errors(half)[1]:.1e}" if half is not None else ""
-        row = (name, f"`{generator.about.equation}`", told, place(generator))
+        equation = generator.about.equation.replace("|", "\\|")
+        row = (name, f"`{equation}`", told, place(generator))
         print("|", " | ".join((*row, f"{milliseconds:.1f}", f"{error:.1e}", rough)), "|", flush=True)
 
 
