@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import PeriodicSolver
+from sciml.datasets.semilinear import PeriodicSolver, coarser
 from sciml.datasets.series import box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import SineSum
@@ -147,9 +147,8 @@ class Advection(Generator):
 
     def baselines(self) -> list[PeriodicSolver]:
         """Trigonometric interpolants on 1, 1/2 and 1/4 of the points, moved exactly; none if beta varies."""
-        sizes = [] if self.spread else [self.resolution // factor for factor in (1, 2, 4)]
         step = self.final_time / (self.frames - 1)
-        return [PeriodicSolver(self, size, step) for size in sizes if size >= 2]
+        return [] if self.spread else coarser(self, self.resolution, step, least=2)
 
 
 def transported(

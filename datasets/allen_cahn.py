@@ -14,7 +14,7 @@ from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
-from sciml.datasets.semilinear import PeriodicSolver
+from sciml.datasets.semilinear import PeriodicSolver, coarser
 from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
@@ -154,9 +154,8 @@ class AllenCahn(Generator):
 
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with the longest steps that are stable."""
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
         flow = replace(self, step=1.0)
-        return [PeriodicSolver(flow, size, 1.0 / self.reaction) for size in sizes if size >= 4]
+        return coarser(flow, self.resolution, 1.0 / self.reaction, least=4)
 
 
 def energy(u: Float, grid: Grid, *, diffusivity: float, reaction: float) -> Float:

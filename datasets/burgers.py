@@ -15,7 +15,7 @@ from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.random_fields import GaussianField
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, resample, run
+from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, longest_steps, resample, run
 from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field, subseeds
@@ -165,9 +165,8 @@ class Burgers(Generator):
 
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with long steps; none if nu varies."""
-        sizes = [] if self.variation else [self.resolution // factor for factor in (1, 2, 4)]
         flow, step = replace(self, courant=1.5), self.final_time / (self.frames - 1)
-        return [PeriodicSolver(flow, size, step) for size in sizes if size >= 8]
+        return [] if self.variation else coarser(flow, self.resolution, step)
 
     def _frames(self, initial: Float, times: Float, nu: Float | None, step: float) -> Float:
         modes = Modes(self.grid.with_shape(initial.shape[2:]))

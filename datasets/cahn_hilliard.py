@@ -15,7 +15,7 @@ from sciml.datasets import allen_cahn
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.reaction_diffusion import SOLVER, solved_field
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, pointwise, run
+from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, pointwise, run
 from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
@@ -153,8 +153,7 @@ class CahnHilliard(Generator):
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with the longest steps that are safe."""
         flow = replace(self, step=0.4)
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [PeriodicSolver(flow, size, flow._step()) for size in sizes if size >= 4]
+        return coarser(flow, self.resolution, flow._step(), least=4)
 
 
 def system(modes: Modes, *, epsilon: float, mobility: float) -> Semilinear:

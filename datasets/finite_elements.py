@@ -271,7 +271,7 @@ def scikit_fem() -> Any:
 class Constrained:
     """Systems A x = b with the same symmetric definite A and some x given, factorized once.
 
-    SuperLU in its symmetric mode: minimum degree on A + A^T, no pivoting.
+    SuperLU in its symmetric mode: minimum degree on A + A^T after Cuthill and McKee's order, no pivoting.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
-from sciml.datasets.semilinear import PeriodicSolver
+from sciml.datasets.semilinear import PeriodicSolver, coarser
 from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import SineSum
@@ -165,8 +165,7 @@ class Fisher(Generator):
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with the longest steps that are stable."""
         flow = replace(self, step=2.0)
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [PeriodicSolver(flow, size, 2.0 / self.growth) for size in sizes if size >= 4]
+        return coarser(flow, self.resolution, 2.0 / self.growth, least=4)
 
 
 def solve(

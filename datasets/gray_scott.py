@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
-from sciml.datasets.semilinear import PeriodicSolver
+from sciml.datasets.semilinear import PeriodicSolver, coarser
 from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import subseeds
@@ -177,8 +177,7 @@ class GrayScott(Generator):
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with steps that are twice as long."""
         flow = replace(self, step=2 * self.step)
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [PeriodicSolver(flow, size, flow.step) for size in sizes if size >= 4]
+        return coarser(flow, self.resolution, flow.step, least=4)
 
 
 def reaction(u: Float, v: Float, feed: float, removal: float, rate: float) -> tuple[Float, Float]:

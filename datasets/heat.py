@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
 from sciml.datasets.random_fields import Boundary
-from sciml.datasets.semilinear import PeriodicSolver
+from sciml.datasets.semilinear import PeriodicSolver, coarser
 from sciml.datasets.series import Series, box, check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.datasets.starts import smooth_field, subseeds
@@ -153,9 +153,8 @@ class Heat(Generator):
     def baselines(self) -> list[PeriodicSolver]:
         """The same on 1, 1/2 and 1/4 of the points; none with walls or sources."""
         plain = self.boundary == "periodic" and not self.strength
-        sizes = [self.resolution // factor for factor in (1, 2, 4)] if plain else []
         step = self.final_time / (self.frames - 1)
-        return [PeriodicSolver(self, size, step) for size in sizes if size >= 2]
+        return coarser(self, self.resolution, step, least=2) if plain else []
 
 
 def diffused(

@@ -14,7 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import Generator, Values, relative_change, restrict
 from sciml.datasets.periodic import solved
 from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, longest_steps, pointwise, resample, run
+from sciml.datasets.semilinear import (
+    PeriodicSolver,
+    Semilinear,
+    coarser,
+    longest_steps,
+    pointwise,
+    resample,
+    run,
+)
 from sciml.datasets.series import check_settings
 from sciml.datasets.solutions import Function, labelled
 from sciml.datasets.starts import smooth_field
@@ -169,9 +177,8 @@ class KuramotoSivashinsky(Generator):
 
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with long steps."""
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
         flow, step = replace(self, courant=2.0), self.final_time / (self.frames - 1)
-        return [PeriodicSolver(flow, size, step) for size in sizes if size >= 8]
+        return coarser(flow, self.resolution, step)
 
 
 def system(modes: Modes, alpha: float | Float, beta: float | Float, gamma: float | Float) -> Semilinear:

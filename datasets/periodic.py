@@ -77,7 +77,8 @@ def solved(
     accuracy : dict
         ``time_step`` and ``refinement`` of the run; ``spectral_tail``, the share of the highest third of the
         waves in the L2 norm of the worst frame after the first; and, not for a given ``step``,
-        ``relative_error``, the larger one of the estimates for step and grid.
+        ``relative_error``, the larger one of the estimates for step and grid, of all components together in
+        the L2 norm of a frame.
 
     Raises
     ------

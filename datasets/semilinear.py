@@ -395,3 +395,9 @@ class PeriodicSolver:
         found[:, 0] = state
         shaped = found.reshape(len(values), len(times), *values.shape[1:])
         return torch.from_numpy(shaped).to(device=initial.device, dtype=initial.dtype)
+
+
+def coarser(flow: Flow, resolution: int, step: float, *, least: int = 8) -> list[PeriodicSolver]:
+    """Solvers on 1, 1/2 and 1/4 of the points, those with ``least`` or more."""
+    sizes = [resolution // factor for factor in (1, 2, 4)]
+    return [PeriodicSolver(flow, size, step) for size in sizes if size >= least]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciml.datasets.generator import Generator, Values, restrict, richardson
 from sciml.datasets.pseudo_spectral import Modes
 from sciml.datasets.reaction_diffusion import SOLVER, solved_field
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, pointwise, run
+from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, pointwise, run
 from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
 from sciml.datasets.starts import smooth_field
@@ -147,8 +147,7 @@ class SwiftHohenberg(Generator):
     def baselines(self) -> list[PeriodicSolver]:
         """The same solver on 1, 1/2 and 1/4 of the points, with steps that are four times as long."""
         flow = replace(self, step=4 * self.step)
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [PeriodicSolver(flow, size, flow.step) for size in sizes if size >= 4]
+        return coarser(flow, self.resolution, flow.step, least=4)
 
 
 def system(modes: Modes, *, control: float, asymmetry: float) -> Semilinear:
