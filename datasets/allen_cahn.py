@@ -180,6 +180,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = diffusivity Laplacian(u) + reaction (u - u^3).
 
@@ -190,7 +191,7 @@ def solve(
     grid : Grid
         Nodes, periodic or with both ends, which no flux crosses.
     diffusivity, reaction : float
-    times, step, refinement
+    times, step, refinement, tolerance
         See `sciml.datasets.reaction_diffusion.solve`.
 
     Returns
@@ -218,4 +219,5 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
     ).assign_attrs(equation=_EQUATION, reaction=float(reaction))

@@ -176,6 +176,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = mobility Laplacian(u^3 - u - epsilon^2 Laplacian(u)) on a periodic box.
 
@@ -186,8 +187,8 @@ def solve(
     grid : Grid
         Periodic nodes, of any rank.
     epsilon, mobility : float, positive
-    times, step, refinement
-        Of the frames; longest step and points of the solver per point of the grid, see
+    times, step, refinement, tolerance
+        Of the frames; longest step, points of the solver per point of the grid and wanted relative error, see
         `sciml.datasets.periodic.solved`.
 
     Returns
@@ -198,7 +199,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------
@@ -222,5 +223,6 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
         about={"equation": _EQUATION, "epsilon": float(epsilon), "mobility": float(mobility)},
     )

@@ -177,6 +177,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = diffusivity Laplacian(u) + growth u (1 - u).
 
@@ -187,7 +188,7 @@ def solve(
     grid : Grid
         Nodes, periodic or with both ends, which no flux crosses.
     diffusivity, growth : float
-    times, step, refinement
+    times, step, refinement, tolerance
         See `sciml.datasets.reaction_diffusion.solve`.
 
     Returns
@@ -214,4 +215,5 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
     ).assign_attrs(equation=r"u_t = \nu \Delta u + \rho u (1 - u)", growth=float(growth))

@@ -232,6 +232,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = D_u Laplacian(u) + u - u^3 - k - v, v_t = D_v Laplacian(v) + u - v from given starts.
 
@@ -245,7 +246,7 @@ def solve(
         D_u, D_v.
     threshold : float
         k.
-    times, step, refinement
+    times, step, refinement, tolerance
         See `sciml.datasets.reaction_diffusion.solve`.
 
     Returns
@@ -270,4 +271,5 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
     ).assign_attrs(equation=FitzHughNagumo().about.equation, threshold=float(threshold))

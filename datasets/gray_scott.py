@@ -222,6 +222,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = D_u Laplacian(u) - c u v^2 + b (1 - u), v_t = D_v Laplacian(v) + c u v^2 - d v.
 
@@ -236,7 +237,7 @@ def solve(
     rates : (float, float, float)
         b = f, d = f + k and c; (40, 100, 1000) with diffusivities (0.2, 0.1) on (-1, 1)^2 in a benchmark of
         physics-informed networks.
-    times, step, refinement
+    times, step, refinement, tolerance
         See `sciml.datasets.reaction_diffusion.solve`.
 
     Returns
@@ -264,4 +265,5 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
     ).assign_attrs(equation=_EQUATION, rates=[feed, removal, rate])

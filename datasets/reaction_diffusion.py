@@ -79,6 +79,7 @@ def solved_field(
     times: ArrayLike,
     step: float | None,
     refinement: int | None,
+    tolerance: float,
     about: Mapping[str, Any],
 ) -> xarray.Dataset:
     """``u`` (time, *space) of an equation of one component and degree 3 on periodic nodes; see `solved`.
@@ -86,7 +87,15 @@ def solved_field(
     ``about`` are the attributes, but for the solver and its accuracy.
     """
     frames, accuracy = solved(
-        who, equation, initial, grid, times=times, degree=3, step=step, refinement=refinement
+        who,
+        equation,
+        initial,
+        grid,
+        times=times,
+        degree=3,
+        step=step,
+        refinement=refinement,
+        tolerance=tolerance,
     )
     return labelled(
         {"u": (("time", *grid.names), frames.reshape(-1, *grid.shape), {"units": "1", "long_name": "u"})},
@@ -138,6 +147,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = D Laplacian(u) + R(u) for one or several components.
 
@@ -157,8 +167,9 @@ def solve(
         Of the polynomial.  A reaction that is none has no degree: choose one, and look at the accuracy.
     times : increasing
         Of the frames.
-    step, refinement : optional
-        Longest step and points of the solver per point of the grid; see `sciml.datasets.periodic.solved`.
+    step, refinement, tolerance : optional
+        Longest step, points of the solver per point of the grid, and wanted relative error; see
+        `sciml.datasets.periodic.solved`.
 
     Returns
     -------
@@ -168,7 +179,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range or does not fit, or no step makes the solution converge.
+        If an argument is out of range or does not fit, or the solution blows up.
 
     Examples
     --------
@@ -204,6 +215,7 @@ def solve(
         components=len(names),
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
     )
     found = _part(frames.reshape(len(frames), len(names), *whole.shape), grid)
     walls = "" if whole == grid else f"; {EVEN}"

@@ -173,6 +173,7 @@ def solve(
     times: ArrayLike = (0.0, 1.0),
     step: float | None = None,
     refinement: int | None = None,
+    tolerance: float = 1e-9,
 ) -> xarray.Dataset:
     """Solve u_t = control u - (1 + Laplacian)^2 u + asymmetry u^2 - u^3 on a periodic box.
 
@@ -183,8 +184,8 @@ def solve(
     grid : Grid
         Periodic nodes, of any rank.
     control, asymmetry : float
-    times, step, refinement
-        Of the frames; longest step and points of the solver per point of the grid, see
+    times, step, refinement, tolerance
+        Of the frames; longest step, points of the solver per point of the grid and wanted relative error, see
         `sciml.datasets.periodic.solved`.
 
     Returns
@@ -195,7 +196,7 @@ def solve(
     Raises
     ------
     ConfigError, DataError, ShapeError
-        If an argument is out of range, or no step makes the solution converge.
+        If an argument is out of range, or the solution blows up.
 
     Examples
     --------
@@ -217,5 +218,6 @@ def solve(
         times=times,
         step=step,
         refinement=refinement,
+        tolerance=tolerance,
         about={"equation": _EQUATION, "control": float(control), "asymmetry": float(asymmetry)},
     )

@@ -403,6 +403,20 @@ def test_what_depends_on_one_axis_only_solves_the_equation_of_one_axis():
         np.testing.assert_allclose(found, np.broadcast_to(one[:, None], plane.shape), atol=1e-13)
 
 
+def test_a_larger_tolerance_takes_fewer_steps():
+    """Two phases from a wave; the estimate is kept, measured by a much finer run."""
+    grid = interval(32)
+
+    def run(**how):
+        start = lambda x: 0.9 * np.sin(2 * np.pi * x)  # noqa: E731
+        return allen_cahn.solve(start, grid, diffusivity=1e-3, reaction=4.0, **how)
+
+    rough = run(tolerance=1e-4)
+    assert rough.time_step > 2 * run().time_step
+    best = run(step=rough.time_step / 4, refinement=16)
+    assert relative(rough["u"].values, best["u"].values) < rough.relative_error < 1e-4
+
+
 # Generators.
 
 
