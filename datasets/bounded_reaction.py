@@ -222,7 +222,8 @@ def solve(
     Parameters
     ----------
     reaction : callable
-        R(u, x, t) with u (species, points), x (points,), to an array that broadcasts to the shape of u.
+        R(u, x, t) with u (species, points), x (points,), to an array that broadcasts to the shape of u.  With
+        slopes it may be, for example, -u u_x: ``-u * (u @ Chebyshev(x.size, lower, upper).derivative().T)``.
     initial : callable or number, or mapping of names to these
         The start as a function of an array x; several species have names.  It should satisfy the conditions
         at the walls, which replace its values there.
@@ -266,7 +267,7 @@ def solve(
     >>> bool(np.isclose(found["u"][-1].sel(x=0.5), np.exp(-np.pi**2), rtol=1e-9))
     True
     """
-    named = dict(initial) if isinstance(initial, Mapping) else {"u": initial}
+    named = initial if isinstance(initial, Mapping) else {"u": initial}
     pairs = _pairs(walls, len(named))
     rates = np.atleast_1d(np.asarray(diffusivity, dtype=np.float64))
     if not named or rates.shape not in ((1,), (len(named),)):

@@ -172,6 +172,25 @@ def test_two_species_of_deepxde(test_data):
         assert np.abs(off).max() < 1e-3 and np.linalg.norm(off) < 6e-4 * np.linalg.norm(table[name][every])
 
 
+@pytest.mark.slow
+def test_burgers_of_deepxde(test_data):
+    """u_t + u u_x = 0.01 / pi u_xx, u = 0 at both ends; its layer is 0.003 wide, as are four points."""
+    table = np.load(test_data / "deepxde" / "Burgers.npz")
+    every, slope = slice(None, None, 20), Chebyshev(1025).derivative().T
+    found = solve(
+        lambda u, x, t: -u * (u @ slope),
+        lambda x: -np.sin(np.pi * x),
+        diffusivity=0.01 / np.pi,
+        interval=(-1.0, 1.0),
+        times=table["t"].ravel()[every],
+        resolution=table["x"].size,
+        points=1025,
+        tolerance=1e-4,
+    )
+    assert found.attrs["tail"] < 1e-5
+    np.testing.assert_allclose(found["u"], table["usol"].T[every], rtol=0, atol=1e-4)
+
+
 def test_what_cannot_be_reached_is_an_error(monkeypatch):
     monkeypatch.setattr(bounded_reaction, "_MOST_POINTS", 65)
     with pytest.raises(DivergedError, match="It may blow up"):

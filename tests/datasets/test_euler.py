@@ -368,11 +368,10 @@ def test_the_error_estimate_is_one():
 
 def test_a_sample_that_needs_a_floor_is_none(monkeypatch):
     flow = Euler(resolution=16, frames=3, final_time=0.1)
-    start = flow.initial([0, 1])
-    start[1, -1] *= 0.05  # less than the kinetic energy
-    monkeypatch.setattr(Euler, "initial", lambda self, seeds: start)
+    run = FiniteVolumes.run
+    monkeypatch.setattr(FiniteVolumes, "run", lambda *given: (run(*given)[0], np.array([0, 1])))
     rho, _, _ = flow.sample([0, 1])
-    assert np.isfinite(rho[0]).all() and np.isnan(rho[1, 1:]).all()
+    assert np.isfinite(rho[0]).all() and np.isnan(rho[1]).all()
 
 
 def test_floors():
