@@ -279,7 +279,7 @@ def test_coarse_frames_are_averages_of_fine_ones():
     np.testing.assert_array_equal(coarse.sample([0, 1])[0], cell_averages(fine.sample([0, 1])[0], 4, 1))
 
 
-@pytest.mark.parametrize("experiment", ["E1", "E2"])
+@pytest.mark.parametrize("experiment", ["E1", pytest.param("E2", marks=pytest.mark.slow)])
 def test_the_error_estimate_is_one(experiment):
     problem = ForcedBurgers(resolution=16, experiment=experiment, frames=5)
     arrays = problem.sample(range(4))
