@@ -43,17 +43,28 @@ def on_grid(who: str, value: ArrayLike | Function, grid: Grid, *, components: in
     shape = grid.shape if components == 1 else (components, *grid.shape)
     if callable(value):
         found: Any = value(*grid.coordinates())
-        parts = [found] if components == 1 else list(found)
-        raw = np.stack([np.broadcast_to(np.asarray(part, dtype=np.float64), grid.shape) for part in parts])
-        values = raw[0] if components == 1 else raw
+        parts = [_real(who, part) for part in ([found] if components == 1 else found)]
+        if len(parts) != components or any(part.shape not in ((), grid.shape) for part in parts):
+            raise ShapeError(
+                f"{who} must return {'an array' if components == 1 else f'{components} arrays'} of shape "
+                f"{grid.shape}, got {[part.shape for part in parts][:5]}."
+            )
+        values = np.stack([np.broadcast_to(part, grid.shape) for part in parts]).reshape(shape)
     else:
-        values = np.asarray(value, dtype=np.float64)
+        values = _real(who, value)
         values = np.broadcast_to(values, shape) if values.ndim == 0 else values
     if values.shape != shape:
         raise ShapeError(f"{who} must have shape {shape} on this grid, got {values.shape}.")
     if not np.isfinite(values).all():
         raise DataError(f"{who} has values that are not finite.")
     return np.array(values)
+
+
+def _real(who: str, value: Any) -> Float:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{who} needs real numbers, got {array.dtype} {value!r:.60}.")
+    return array.astype(np.float64)
 
 
 def labelled(
