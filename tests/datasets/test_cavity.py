@@ -172,18 +172,15 @@ def test_generator_solves_what_it_draws():
         assert number == reynolds[i] and off < data.estimate_error([seed], data.sample([seed]))[0] < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("elements", "largest", "median"),
-    [
-        (4, 0.12, 0.01),
-        *[pytest.param(*row, marks=pytest.mark.slow) for row in ((6, 0.016, 2e-3), (8, 5e-3, 7e-4))],
-    ],
+    ("elements", "largest", "median"), [(4, 0.12, 0.01), (6, 0.016, 2e-3), (8, 5e-3, 7e-4)]
 )
 def test_errors_of_the_generator(elements, largest, median):
     """As documented, against more elements; the estimate is larger, and not twice as large."""
     data, seeds = Cavity(elements=elements), range(8)
     arrays = data.sample(seeds)
-    true = dataclasses.replace(data, elements=20 if elements > 4 else 9).sample(seeds)
+    true = dataclasses.replace(data, elements=20).sample(seeds)
     error = np.maximum(*[relative_change(arrays[i], true[i]) for i in (2, 3)])
     assert 0.9 * largest < error.max() < largest and 0.9 * median < np.median(error) < 1.05 * median
     estimate = data.estimate_error(seeds, arrays)
