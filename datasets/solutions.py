@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,8 @@ def on_grid(who: str, value: ArrayLike | Function, grid: Grid, *, components: in
     who : str
         For messages, such as "burgers.solve: initial".
     value : number, array, xarray.DataArray or callable
-        An array of this shape, in this order of axes; a number for a constant; or a function of the
-        coordinates (one array per axis) that returns such an array, or a sequence of them for several
+        An array of this shape, in this order of axes (one with labels is transposed); a number for a
+        constant; or a function of the coordinates (one array per axis) that returns such an array, or a sequence of them for several
         components.
     grid : Grid
     components : int
@@ -51,6 +51,8 @@ def on_grid(who: str, value: ArrayLike | Function, grid: Grid, *, components: in
             )
         values = np.stack([np.broadcast_to(part, grid.shape) for part in parts]).reshape(shape)
     else:
+        if set(grid.names) <= set(getattr(value, "dims", ())):
+            value = cast("xarray.DataArray", value).transpose(..., *grid.names)
         values = _real(who, value)
         values = np.broadcast_to(values, shape) if values.ndim == 0 else values
     if values.shape != shape:
