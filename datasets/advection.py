@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import PeriodicSolver, coarser
-from sciml.datasets.series import box, check_settings, instants
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
+from sciml.datasets.numerics.series import box, check_settings, instants
+from sciml.datasets.numerics.starts import SineSum
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.starts import SineSum
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid

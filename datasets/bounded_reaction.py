@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.chebyshev import Chebyshev
-from sciml.datasets.pseudo_spectral import ETDRK4
-from sciml.datasets.series import instants
+from sciml.datasets.numerics.chebyshev import Chebyshev
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4
+from sciml.datasets.numerics.series import instants
 from sciml.datasets.solutions import labelled
 from sciml.errors import ConfigError, DataError, DivergedError, ShapeError
 from sciml.grid import Axis, Grid

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciml.datasets.generator import Generator, Values, relative_change
-from sciml.datasets.series import Series, check_settings, instants
+from sciml.datasets.numerics.series import Series, check_settings, instants
 from sciml.datasets.solutions import labelled
 from sciml.datasets.wave import propagated
 from sciml.description import describable

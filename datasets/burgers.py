@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, restrict, richardson
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.random_fields import GaussianField
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, longest_steps, resample, run
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.random_fields import GaussianField
+from sciml.datasets.numerics.semilinear import (
+    PeriodicSolver,
+    Semilinear,
+    coarser,
+    longest_steps,
+    resample,
+    run,
+)
+from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid
@@ -221,7 +228,7 @@ def solve(
         Of the frames.
     step, refinement, tolerance : optional
         Longest step, and points of the solver per point of the grid and axis; by default both are refined
-        until the solution changes no more than the tolerance, see `sciml.datasets.periodic.solved`.
+        until the solution changes no more than the tolerance, see `sciml.datasets.numerics.periodic.solved`.
 
     Returns
     -------

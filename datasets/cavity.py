@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.stream_function import Flow, Line, StreamFunctionSolver
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.stream_function import Flow, Line, StreamFunctionSolver
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, DivergedError, nearest
 from sciml.grid import Grid

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.coarse_elliptic import CoarseEllipticSolver
-from sciml.datasets.elliptic import EllipticSolver, Walls
 from sciml.datasets.generator import Generator, Values, relative_change, restrict, richardson
-from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.numerics.coarse_elliptic import CoarseEllipticSolver
+from sciml.datasets.numerics.elliptic import EllipticSolver, Walls
+from sciml.datasets.numerics.random_fields import GaussianField
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError

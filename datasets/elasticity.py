@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import Constrained, FiniteElements
 from sciml.datasets.generator import Generator, Values
-from sciml.datasets.linear_elasticity import Plane, lame_parameters, rigid_motions, stiffness, von_mises
-from sciml.datasets.mesh_functions import labelled_nodes, nodal_richardson
-from sciml.datasets.meshing import Domain, Triangulation
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements
+from sciml.datasets.numerics.linear_elasticity import (
+    Plane,
+    lame_parameters,
+    rigid_motions,
+    stiffness,
+    von_mises,
+)
+from sciml.datasets.numerics.mesh_functions import labelled_nodes, nodal_richardson
+from sciml.datasets.numerics.meshing import Domain, Triangulation
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
 from sciml.mesh import Mesh
@@ -48,7 +54,7 @@ def solve(
     sigma = 2 mu eps + lambda tr(eps) 1 with eps the symmetric gradient of the displacement, mu = E / (2 (1 +
     nu)) and lambda = E nu / ((1 + nu) (1 - 2 nu)), on plane meshes in plane stress E nu / (1 - nu^2).
 
-    Continuous elements of degree 1 or 2, as the mesh says (`sciml.datasets.finite_elements`), solved
+    Continuous elements of degree 1 or 2, as the mesh says (`sciml.datasets.numerics.finite_elements`), solved
     directly. Order 2 or 3 in L2 and 1 or 2 in energy where solution and boundary are smooth.  The stress at a
     node is the mean of those of the cells around it there, weighted with their measures, and the von Mises
     stress that of this mean: of order 1.5 or 2 in the mean square.  Where a clamped side ends or
@@ -207,8 +213,9 @@ class Elasticity(Generator):
     is the geometry (coordinates of the nodes, and r in the direction of each) to the von Mises stress; the
     displacement is there too.  Everything is dimensionless.
 
-    Scheme: elements of degree 2 (or 1) on triangles whose sides follow the void (`sciml.datasets.meshing`),
-    linear plane stress or strain, solved directly in float64; nothing steps, so nothing is to be stable.
+    Scheme: elements of degree 2 (or 1) on triangles whose sides follow the void
+    (`sciml.datasets.numerics.meshing`), linear plane stress or strain, solved directly in float64; nothing
+    steps, so nothing is to be stable.
     The stress at nodes is averaged over the cells around (see `solve`).  It is infinite at the two ends of
     the clamped side, which limits the order of the whole field to about 1; `estimate_error` counts on 1, from
     triangles split in four.  It gives 0.1 to 0.2 for the stress at the default and 0.03 to 0.07 with

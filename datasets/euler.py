@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_volume import Boundaries, FiniteVolumes, Limiter, cell_averages
-from sciml.datasets.finite_volume_flow import SOLVER, Flow, one_flow, vector_on_grid
-from sciml.datasets.series import instants
+from sciml.datasets.numerics.finite_volume import Boundaries, FiniteVolumes, Limiter, cell_averages
+from sciml.datasets.numerics.finite_volume_flow import SOLVER, Flow, one_flow, vector_on_grid
+from sciml.datasets.numerics.series import instants
+from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
@@ -348,9 +348,9 @@ def solve(
 
     Examples
     --------
-    Sod's shock tube beside its exact solution, `sciml.datasets.shock_tube.riemann`:
+    Sod's shock tube beside its exact solution, `sciml.datasets.numerics.shock_tube.riemann`:
 
-    >>> from sciml.datasets.shock_tube import riemann
+    >>> from sciml.datasets.numerics.shock_tube import riemann
     >>> grid = Grid.box((100,), lower=-0.5, upper=0.5)
     >>> flow = solve(
     ...     lambda x: np.where(x < 0, 1.0, 0.125),

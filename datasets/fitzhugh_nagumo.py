@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.numerics.semilinear import PeriodicSolver
+from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.reaction_diffusion import EVEN, SOLVER, even_extension, even_grid, evolved
-from sciml.datasets.semilinear import PeriodicSolver
-from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
-from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
 from sciml.errors import ShapeError
 from sciml.grid import Grid

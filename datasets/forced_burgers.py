@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_volume import cell_averages, part, weno5
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import Semilinear, run
-from sciml.datasets.series import check_settings, instants
+from sciml.datasets.numerics.finite_volume import cell_averages, part, weno5
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import Semilinear, run
+from sciml.datasets.numerics.series import check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, ShapeError

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import reaction_diffusion
 from sciml.datasets.generator import Generator, Values, restrict, richardson
+from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
+from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.starts import subseeds
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
-from sciml.datasets.semilinear import PeriodicSolver, coarser
-from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
-from sciml.datasets.starts import subseeds
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_elements import Constrained, FiniteElements, Value, scikit_fem
-from sciml.datasets.mesh_diffusion import Condition, assembled
-from sciml.datasets.mesh_functions import labelled_nodes
-from sciml.datasets.series import instants
+from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements, Value, scikit_fem
+from sciml.datasets.numerics.mesh_diffusion import Condition, assembled
+from sciml.datasets.numerics.mesh_functions import labelled_nodes
+from sciml.datasets.numerics.series import instants
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
 
@@ -76,8 +76,8 @@ def solve(
     --------
     The slowest mode of a square with cold walls decays as exp(-2 pi^2 t):
 
-    >>> from sciml.datasets.curves import Polygon
-    >>> from sciml.datasets.meshing import Domain
+    >>> from sciml.datasets.numerics.curves import Polygon
+    >>> from sciml.datasets.numerics.meshing import Domain
     >>> mesh = Domain(Polygon.rectangle((0, 0), (1, 1))).triangulate(0.1).mesh(degree=2)
     >>> mode = lambda x, y: np.sin(np.pi * x) * np.sin(np.pi * y)
     >>> u = solve(mesh, initial=mode, times=[0.0, 0.1], step=0.005)["u"]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.open_waves import HelmholtzSolver, waves_are_resolved
+from sciml.datasets.numerics.open_waves import HelmholtzSolver, waves_are_resolved
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid

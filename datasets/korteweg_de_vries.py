@@ -13,12 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, longest_steps, pointwise, run
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import (
+    PeriodicSolver,
+    Semilinear,
+    coarser,
+    longest_steps,
+    pointwise,
+    run,
+)
+from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled
-from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid
@@ -44,7 +51,7 @@ class KortewegDeVries(Generator):
 
     ==========  ==========================================================================================
     "field"     ``amplitude`` times a Gaussian field without mean, of Matern covariance, smoothness 2, length
-                0.15 ``length`` and standard deviation about 1 (`sciml.datasets.starts.smooth_field`)
+                0.15 ``length`` and standard deviation about 1 (`sciml.datasets.numerics.starts.smooth_field`)
     "solitons"  the sum of three solitons of heights U(0.5, 2) ``amplitude`` at random places, which pass
                 through each other; as a sum an exact solution only where they are far apart
     ==========  ==========================================================================================
@@ -214,7 +221,7 @@ def solve(
         Of the frames.
     step, refinement, tolerance : optional
         Longest step, and points of the solver per point of the grid; by default both are refined until the
-        solution changes no more than the tolerance, see `sciml.datasets.periodic.solved`.
+        solution changes no more than the tolerance, see `sciml.datasets.numerics.periodic.solved`.
 
     Returns
     -------

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, relative_change, restrict
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import (
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import (
     PeriodicSolver,
     Semilinear,
     coarser,
@@ -23,9 +23,9 @@ from sciml.datasets.semilinear import (
     resample,
     run,
 )
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled
-from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid
@@ -220,8 +220,9 @@ def solve(
         Of the frames.
     step, refinement, tolerance : optional
         Longest step, and points of the solver per point of the grid; by default both are refined until the
-        solution changes no more than the tolerance, see `sciml.datasets.periodic.solved`.  Over hundreds of
-        units of time, where errors grow beyond any tolerance, give both.
+        solution changes no more than the tolerance, see
+        `sciml.datasets.numerics.periodic.solved`.  Over hundreds of units of time,
+        where errors grow beyond any tolerance, give both.
 
     Returns
     -------

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.runge_kutta import integrate
-from sciml.datasets.series import check_settings, instants
+from sciml.datasets.numerics.runge_kutta import integrate
+from sciml.datasets.numerics.series import check_settings, instants
 from sciml.datasets.solutions import labelled
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, ShapeError

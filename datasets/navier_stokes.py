@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, relative_change
-from sciml.datasets.pseudo_spectral import Modes, velocity
-from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.numerics.pseudo_spectral import Modes, velocity
+from sciml.datasets.numerics.random_fields import GaussianField
+from sciml.datasets.numerics.vorticity import VorticitySolver
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.vorticity import VorticitySolver
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid

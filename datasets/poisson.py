@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import Constrained, FiniteElements, Value
 from sciml.datasets.generator import Generator, Values
-from sciml.datasets.mesh_diffusion import Condition, Neumann, System, assembled
-from sciml.datasets.mesh_diffusion import Robin as Robin
-from sciml.datasets.mesh_functions import labelled_nodes, nodal_richardson
-from sciml.datasets.meshing import Domain
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements, Value
+from sciml.datasets.numerics.mesh_diffusion import Condition, Neumann, System, assembled
+from sciml.datasets.numerics.mesh_diffusion import Robin as Robin
+from sciml.datasets.numerics.mesh_functions import labelled_nodes, nodal_richardson
+from sciml.datasets.numerics.meshing import Domain
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
@@ -48,12 +48,13 @@ def solve(
     Continuous elements of degree 1 ("triangle", "tetra") or 2 ("triangle6", "tetra10", curved as their middle
     nodes say), solved directly.  Where solution and boundary are smooth the error is of order 2 or 3 in L2
     and 1 or 2 in H1; straight cells that cut a curve short leave order 2.  Corners of the domain above 180
-    degrees cost order unless the mesh is graded (`sciml.datasets.curves.Focus`).
+    degrees cost order unless the mesh is graded (`sciml.datasets.numerics.curves.Focus`).
 
     Parameters
     ----------
     mesh : Mesh
-        From `sciml.datasets.meshing`, or a file (`sciml.meshes.mesh_from`, and `tag_boundary` for names).
+        From `sciml.datasets.numerics.meshing`, or a file (`sciml.meshes.mesh_from`, and `tag_boundary` for
+        names).
     coefficient, source, reaction : number, callable or array
         a > 0, f and c >= 0: a function of the coordinates (``lambda x, y: ...``, arrays in and out), or one
         value for each node or each cell.
@@ -144,8 +145,9 @@ class PoissonWithHoles(Generator):
     the map to learn is (mesh, a, f, level, flux) -> u.
 
     Scheme: elements of degree 1, or 2 with curved sides, on triangles that fit the holes exactly
-    (`sciml.datasets.meshing`), solved directly in float64.  Order ``degree`` + 1 in L2; nothing steps, so
-    nothing is to be stable.  Coefficients, conditions and holes are the same functions at every resolution.
+    (`sciml.datasets.numerics.meshing`), solved directly in float64.  Order ``degree`` + 1 in L2; nothing
+    steps, so nothing is to be stable.  Coefficients, conditions and holes are the same
+    functions at every resolution.
     The error estimate is the change of u at the nodes when every triangle is split in four, with the exact
     holes, times 2^p / (2^p - 1).
 

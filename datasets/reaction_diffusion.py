@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import Semilinear, pointwise, run
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import Semilinear, pointwise, run
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Axis, Grid
@@ -62,7 +62,7 @@ def evolved(
     """Frames (samples, len(times), components, *grid.shape) from values (samples, components, *grid.shape).
 
     On periodic nodes, or on nodes with both ends and no flux through them: fields are then continued evenly
-    to twice the interval.  See `sciml.datasets.semilinear.run`.
+    to twice the interval.  See `sciml.datasets.numerics.semilinear.run`.
     """
     whole = even_grid(grid)
     equation = partial(system, Modes(whole, degree=degree), diffusivity, reaction)
@@ -169,7 +169,7 @@ def solve(
         Of the frames.
     step, refinement, tolerance : optional
         Longest step, points of the solver per point of the grid, and wanted relative error; see
-        `sciml.datasets.periodic.solved`.
+        `sciml.datasets.numerics.periodic.solved`.
 
     Returns
     -------

@@ -12,12 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, longest_steps, pointwise, run
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import (
+    PeriodicSolver,
+    Semilinear,
+    coarser,
+    longest_steps,
+    pointwise,
+    run,
+)
+from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled
-from sciml.datasets.starts import smooth_field, subseeds
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid
@@ -204,7 +211,7 @@ def solve(
         Of the frames.
     step, refinement, tolerance : optional
         Longest step, and points of the solver per point of the grid and axis; by default both are refined
-        until the solution changes no more than the tolerance, see `sciml.datasets.periodic.solved`.
+        until the solution changes no more than the tolerance, see `sciml.datasets.numerics.periodic.solved`.
 
     Returns
     -------

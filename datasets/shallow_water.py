@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_volume import Boundaries, FiniteVolumes, Limiter, cell_averages
-from sciml.datasets.finite_volume_flow import SOLVER, Flow, one_flow, vector_on_grid
-from sciml.datasets.series import instants
+from sciml.datasets.numerics.finite_volume import Boundaries, FiniteVolumes, Limiter, cell_averages
+from sciml.datasets.numerics.finite_volume_flow import SOLVER, Flow, one_flow, vector_on_grid
+from sciml.datasets.numerics.series import instants
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled, on_grid
-from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
@@ -155,7 +155,7 @@ class ShallowWater(Flow):
     ============  ====================================================================================
     "radial_dam"  h = 2 for \|x\| < r, else 1, with r ~ U(0.3, 0.7); waves leave through the sides
     "smooth"      h = exp(0.1 f), f a periodic Gaussian field of standard deviation about 1
-                  (`sciml.datasets.starts.smooth_field`); the square is periodic
+                  (`sciml.datasets.numerics.starts.smooth_field`); the square is periodic
     ============  ====================================================================================
 
     Scheme (`FiniteVolumes`, `ShallowWaterLaw`): MUSCL in depth and velocity, HLLC fluxes, Runge-Kutta steps

@@ -28,8 +28,8 @@ def on_grid(who: str, value: ArrayLike | Function, grid: Grid, *, components: in
         For messages, such as "burgers.solve: initial".
     value : number, array, xarray.DataArray or callable
         An array of this shape, in this order of axes (one with labels is transposed); a number for a
-        constant; or a function of the coordinates (one array per axis) that returns such an array, or a sequence of them for several
-        components.
+        constant; or a function of the coordinates (one array per axis) that returns such an array, or a
+        sequence of them for several components.
     grid : Grid
     components : int
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import Generator, Values, restrict, richardson
-from sciml.datasets.pseudo_spectral import Modes
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.semilinear import PeriodicSolver, Semilinear, coarser, pointwise, run
+from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.reaction_diffusion import SOLVER, solved_field
-from sciml.datasets.semilinear import PeriodicSolver, Semilinear, coarser, pointwise, run
-from sciml.datasets.series import box, check_settings
 from sciml.datasets.solutions import Function
-from sciml.datasets.starts import smooth_field
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.grid import Grid
@@ -186,7 +186,7 @@ def solve(
     control, asymmetry : float
     times, step, refinement, tolerance
         Of the frames; longest step, points of the solver per point of the grid and wanted relative error, see
-        `sciml.datasets.periodic.solved`.
+        `sciml.datasets.numerics.periodic.solved`.
 
     Returns
     -------

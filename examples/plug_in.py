@@ -23,7 +23,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import sciml
 from sciml.datasets import Darcy
-from sciml.datasets.elliptic import EllipticSolver
+from sciml.datasets.numerics.elliptic import EllipticSolver
 
 Float = NDArray[np.float64]
 

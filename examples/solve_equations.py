@@ -42,8 +42,8 @@ from sciml.datasets import (
     swift_hohenberg,
     wave,
 )
-from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.meshing import Domain
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.meshing import Domain
 from sciml.grid import Grid
 from sciml.mesh import Mesh
 

@@ -32,8 +32,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from sciml.dataset import Dataset, write_dataset
 from sciml.datasets.augmentation import Augmentation, Augmented, BoxSymmetry, CoordinateChange
 from sciml.datasets.darcy import Darcy
-from sciml.datasets.elliptic import EllipticSolver
-from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.numerics.elliptic import EllipticSolver
+from sciml.datasets.numerics.random_fields import GaussianField
 from sciml.grid import Grid
 from sciml.objective import Objective
 from sciml.operators.fno import FNO

@@ -1,4 +1,4 @@
-"""Darcy: the scheme of `sciml.datasets.elliptic` one sample at a time with the sparse solver of SciPy."""
+"""Darcy: the scheme of `EllipticSolver`, one sample at a time, with the sparse solver of SciPy."""
 
 from __future__ import annotations
 

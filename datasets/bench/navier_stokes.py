@@ -1,4 +1,4 @@
-"""Navier-Stokes: the scheme of `sciml.datasets.vorticity`, one sample at a time, in plain NumPy and SciPy."""
+"""Navier-Stokes: the scheme of `VorticitySolver`, one sample at a time, in plain NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scipy.fft import irfft2, rfft2
 
 from sciml.datasets.bench.timing import Race
 from sciml.datasets.navier_stokes import NavierStokes
-from sciml.datasets.pseudo_spectral import ETDRK4
-from sciml.datasets.vorticity import round_up
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4
+from sciml.datasets.numerics.vorticity import round_up
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]

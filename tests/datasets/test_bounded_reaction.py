@@ -9,7 +9,7 @@ import scipy.special
 
 from sciml.datasets import bounded_reaction
 from sciml.datasets.bounded_reaction import Diffusion, ReactionSystem, Wall, solve
-from sciml.datasets.chebyshev import Chebyshev
+from sciml.datasets.numerics.chebyshev import Chebyshev
 from sciml.errors import ConfigError, DataError, DivergedError, ShapeError
 
 DIFFUSIVITY = 0.01

@@ -8,7 +8,7 @@ import torch
 
 from sciml.datasets.bounded_reaction import Diffusion, Wall
 from sciml.datasets.bounded_waves import BoundedWave, WallSolver, reflected, solve
-from sciml.datasets.chebyshev import Chebyshev
+from sciml.datasets.numerics.chebyshev import Chebyshev
 from sciml.errors import ConfigError, ShapeError
 
 LINE = Chebyshev(161, -8.0, 8.0)  # resolves a pulse of width 1 to rounding

@@ -10,8 +10,8 @@ import torch
 
 from sciml.datasets.bench.darcy import PlainLoop
 from sciml.datasets.darcy import Darcy, DarcySolver, solve
-from sciml.datasets.elliptic import EllipticSolver
 from sciml.datasets.generation import sample_seed
+from sciml.datasets.numerics.elliptic import EllipticSolver
 from sciml.description import build, describe
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from sciml.datasets.curves import Polygon, Star
 from sciml.datasets.elasticity import Elasticity, solve
-from sciml.datasets.finite_elements import FiniteElements, scikit_fem
-from sciml.datasets.linear_elasticity import lame_parameters, rigid_motions, stiffness, von_mises
-from sciml.datasets.meshing import Domain
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.finite_elements import FiniteElements, scikit_fem
+from sciml.datasets.numerics.linear_elasticity import lame_parameters, rigid_motions, stiffness, von_mises
+from sciml.datasets.numerics.meshing import Domain
 from sciml.errors import ConfigError, ShapeError
 
 SQUARE = Polygon.rectangle((0.0, 0.0), (1.0, 1.0))

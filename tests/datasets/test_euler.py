@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sciml.datasets.euler import Euler, EulerLaw, solve
-from sciml.datasets.finite_volume import FiniteVolumes, cell_averages
-from sciml.datasets.finite_volume_flow import FiniteVolumeSolver
-from sciml.datasets.shock_tube import riemann
+from sciml.datasets.numerics.finite_volume import FiniteVolumes, cell_averages
+from sciml.datasets.numerics.finite_volume_flow import FiniteVolumeSolver
+from sciml.datasets.numerics.shock_tube import riemann
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sciml.datasets.burgers import cole_hopf
-from sciml.datasets.finite_volume import cell_averages
 from sciml.datasets.forced_burgers import ForcedBurgers, _forcing, advection_change, solve
 from sciml.datasets.korteweg_de_vries import solitons
+from sciml.datasets.numerics.finite_volume import cell_averages
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 

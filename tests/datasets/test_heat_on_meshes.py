@@ -7,10 +7,10 @@ import pytest
 from scipy.special import j0, jn_zeros
 
 from sciml.datasets import poisson
-from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import FiniteElements
 from sciml.datasets.heat_on_meshes import solve
-from sciml.datasets.meshing import Domain
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.finite_elements import FiniteElements
+from sciml.datasets.numerics.meshing import Domain
 from sciml.datasets.poisson import Neumann, Robin
 from sciml.errors import ConfigError
 

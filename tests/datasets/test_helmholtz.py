@@ -10,7 +10,7 @@ import torch
 from scipy.special import hankel1
 
 from sciml.datasets.helmholtz import Helmholtz, HelmholtzBaseline, solve
-from sciml.datasets.open_waves import HelmholtzSolver, waves_are_resolved
+from sciml.datasets.numerics.open_waves import HelmholtzSolver, waves_are_resolved
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid

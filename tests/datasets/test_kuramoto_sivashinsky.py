@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 
 from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky, solve, system
-from sciml.datasets.pseudo_spectral import ETDRK4, Modes
-from sciml.datasets.semilinear import AdditiveRungeKutta, run
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes
+from sciml.datasets.numerics.semilinear import AdditiveRungeKutta, run
 from sciml.errors import ConfigError
 from sciml.grid import Grid
 

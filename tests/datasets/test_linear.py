@@ -12,7 +12,7 @@ import torch
 from sciml.datasets import advection, heat, wave
 from sciml.datasets.advection import Advection
 from sciml.datasets.heat import Heat
-from sciml.datasets.series import Series, box, instants
+from sciml.datasets.numerics.series import Series, box, instants
 from sciml.datasets.wave import Wave
 from sciml.description import build, describe
 from sciml.errors import ConfigError, ShapeError

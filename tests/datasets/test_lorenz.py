@@ -11,7 +11,7 @@ import torch
 
 from sciml.datasets import lorenz
 from sciml.datasets.lorenz import Lorenz63, Lorenz96, OrbitSolver
-from sciml.datasets.runge_kutta import integrate, tableau
+from sciml.datasets.numerics.runge_kutta import integrate, tableau
 from sciml.description import build, describe
 from sciml.errors import ConfigError, ShapeError
 

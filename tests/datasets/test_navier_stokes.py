@@ -12,8 +12,8 @@ import torch
 
 from sciml.datasets.generation import make_block, sample_seed
 from sciml.datasets.navier_stokes import NavierStokes, NavierStokesSolver, solve
-from sciml.datasets.pseudo_spectral import Modes, velocity
-from sciml.datasets.vorticity import VorticitySolver, round_up
+from sciml.datasets.numerics.pseudo_spectral import Modes, velocity
+from sciml.datasets.numerics.vorticity import VorticitySolver, round_up
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid

@@ -6,10 +6,10 @@ import meshio
 import numpy as np
 import pytest
 
-from sciml.datasets.curves import Focus, Polygon, Star
-from sciml.datasets.finite_elements import FiniteElements, scikit_fem
-from sciml.datasets.mesh_functions import at_points, tag_boundary
-from sciml.datasets.meshing import Domain, Triangulation
+from sciml.datasets.numerics.curves import Focus, Polygon, Star
+from sciml.datasets.numerics.finite_elements import FiniteElements, scikit_fem
+from sciml.datasets.numerics.mesh_functions import at_points, tag_boundary
+from sciml.datasets.numerics.meshing import Domain, Triangulation
 from sciml.datasets.poisson import Neumann, PoissonWithHoles, Robin, solve
 from sciml.errors import ConfigError, ShapeError
 from sciml.meshes import mesh_from

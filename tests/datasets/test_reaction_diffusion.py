@@ -27,9 +27,9 @@ from sciml.datasets.fisher import Fisher
 from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo, NoFluxSolver
 from sciml.datasets.generator import restrict
 from sciml.datasets.gray_scott import GrayScott
+from sciml.datasets.numerics.series import box
+from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.reaction_diffusion import even_extension, even_grid, evolved
-from sciml.datasets.series import box
-from sciml.datasets.starts import smooth_field
 from sciml.datasets.swift_hohenberg import SwiftHohenberg
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.datasets.finite_volume import FiniteVolumes, cell_averages
-from sciml.datasets.finite_volume_flow import _refined
+from sciml.datasets.numerics.finite_volume import FiniteVolumes, cell_averages
+from sciml.datasets.numerics.finite_volume_flow import _refined
 from sciml.datasets.shallow_water import ShallowWater, ShallowWaterLaw, solve
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError

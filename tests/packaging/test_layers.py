@@ -166,3 +166,12 @@ def test_a_forbidden_import_is_caught(tmp_path: Path, file: str, text: str) -> N
 def test_an_allowed_import_passes(tmp_path: Path, file: str, text: str) -> None:
     synthetic(tmp_path, file, text)
     assert violations(tmp_path) == []
+
+
+def test_numerics_know_no_equation() -> None:
+    shared = {"numerics", "generator", "solutions", "parallel"}
+    for module, path in modules(ROOT):
+        if module.startswith("sciml.datasets.numerics"):
+            for line, target, names in imports(ast.parse(path.read_text(encoding="utf-8")), module, False):
+                parts = [*target.split("."), *names]
+                assert parts[:2] != ["sciml", "datasets"] or parts[2] in shared, f"{path}:{line}: {target}"

@@ -19,7 +19,6 @@ from sciml.datasets.augmentation.declared import _ISOTROPIC, Symmetries, symmetr
 from sciml.datasets.augmentation.symmetries import BoxSymmetry, Galilean, Scaling, Shift, moved, shifted
 from sciml.datasets.burgers import Burgers
 from sciml.datasets.cahn_hilliard import CahnHilliard
-from sciml.datasets.elliptic import EllipticSolver
 from sciml.datasets.fisher import Fisher
 from sciml.datasets.fitzhugh_nagumo import FitzHughNagumo
 from sciml.datasets.fitzhugh_nagumo import solve as nerve_equation
@@ -29,9 +28,10 @@ from sciml.datasets.heat import Heat
 from sciml.datasets.heat import solve as heat_equation
 from sciml.datasets.korteweg_de_vries import KortewegDeVries
 from sciml.datasets.kuramoto_sivashinsky import KuramotoSivashinsky
-from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.numerics.elliptic import EllipticSolver
+from sciml.datasets.numerics.random_fields import GaussianField
+from sciml.datasets.numerics.vorticity import VorticitySolver
 from sciml.datasets.schrodinger import Schrodinger
-from sciml.datasets.vorticity import VorticitySolver
 from sciml.datasets.wave import Wave
 from sciml.datasets.wave import solve as wave_equation
 from sciml.errors import ConfigError, DataError

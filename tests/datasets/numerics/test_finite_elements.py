@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sciml.datasets import elasticity, poisson
-from sciml.datasets.curves import Polygon, Star
-from sciml.datasets.finite_elements import Constrained, FiniteElements
-from sciml.datasets.mesh_functions import at_points, nodal_richardson, tag_boundary
-from sciml.datasets.meshing import Domain
+from sciml.datasets.numerics.curves import Polygon, Star
+from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements
+from sciml.datasets.numerics.mesh_functions import at_points, nodal_richardson, tag_boundary
+from sciml.datasets.numerics.meshing import Domain
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.mesh import Mesh
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.finite_elements import WHOLE, FiniteElements, Value, scikit_fem
+from sciml.datasets.numerics.finite_elements import WHOLE, FiniteElements, Value, scikit_fem
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
 

@@ -13,10 +13,11 @@ import torch
 from scipy.integrate import solve_ivp
 
 from sciml.baseline import Stepper
-from sciml.datasets import burgers, korteweg_de_vries, periodic
-from sciml.datasets.periodic import solved
-from sciml.datasets.pseudo_spectral import ETDRK4, Modes
-from sciml.datasets.semilinear import (
+from sciml.datasets import burgers, korteweg_de_vries
+from sciml.datasets.numerics import periodic
+from sciml.datasets.numerics.periodic import solved
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes
+from sciml.datasets.numerics.semilinear import (
     AdditiveRungeKutta,
     PeriodicSolver,
     Semilinear,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sciml.datasets.chebyshev import Chebyshev
+from sciml.datasets.numerics.chebyshev import Chebyshev
 from sciml.errors import ConfigError
 
 SIZES = (9, 17, 33, 65, 129)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sciml.datasets.series import box
-from sciml.datasets.starts import SineSum, smooth_field, subseeds
+from sciml.datasets.numerics.series import box
+from sciml.datasets.numerics.starts import SineSum, smooth_field, subseeds
 from sciml.errors import ConfigError
 
 

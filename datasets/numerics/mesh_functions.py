@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_elements import WHOLE, FiniteElements
+from sciml.datasets.numerics.finite_elements import WHOLE, FiniteElements
 from sciml.errors import DataError, ShapeError
 from sciml.mesh import Mesh
 
@@ -41,8 +41,8 @@ def tag_boundary(mesh: Mesh, names: Mapping[str, Callable[..., ArrayLike]]) -> M
 
     Examples
     --------
-    >>> from sciml.datasets.curves import Polygon
-    >>> from sciml.datasets.meshing import Domain
+    >>> from sciml.datasets.numerics.curves import Polygon
+    >>> from sciml.datasets.numerics.meshing import Domain
     >>> square = Domain(Polygon.rectangle((0, 0), (1, 1))).triangulate(0.5).mesh()
     >>> tagged = tag_boundary(square, {"floor": lambda x, y: y == 0, "wall": lambda x, y: y > 0})
     >>> [round(FiniteElements(tagged).integral(1.0, name), 12) for name in ("floor", "wall")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.pseudo_spectral import ETDRK4, Modes
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sciml.datasets.coarse_elliptic import CoarseEllipticSolver, _interpolate
 from sciml.datasets.darcy import Darcy
-from sciml.datasets.elliptic import EllipticSolver
+from sciml.datasets.numerics.coarse_elliptic import CoarseEllipticSolver, _interpolate
+from sciml.datasets.numerics.elliptic import EllipticSolver
 from sciml.errors import ShapeError
 from sciml.grid import Grid
 

@@ -37,8 +37,8 @@ class FiniteElements:
     mesh : Mesh
         Cells of lower dimension are ignored.  Names of boundaries select facets: a facet belongs to the
         common tag of its nodes, and where two tags meet to the higher one (of quadratic triangles, to that of
-        the middle node), to none if a node has tag 0.  `sciml.datasets.meshing` and `tag_boundary` set tags
-        so.
+        the middle node), to none if a node has tag 0.  `sciml.datasets.numerics.meshing` and
+        `tag_boundary` set tags so.
 
     Attributes
     ----------

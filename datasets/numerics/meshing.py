@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.curves import Curve, Focus, Polygon
+from sciml.datasets.numerics.curves import Curve, Focus, Polygon
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
 
@@ -36,7 +36,7 @@ class Domain:
     --------
     A channel with a cylinder, in triangles of side 0.1:
 
-    >>> from sciml.datasets.curves import Star
+    >>> from sciml.datasets.numerics.curves import Star
     >>> channel = Polygon.rectangle((0.0, 0.0), (2.0, 1.0), ("wall", "outlet", "wall", "inlet"))
     >>> domain = Domain(channel, [Star((0.5, 0.5), 0.2, name="cylinder")])
     >>> mesh = domain.triangulate(0.1).mesh()

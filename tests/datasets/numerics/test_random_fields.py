@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sciml.datasets.random_fields import GaussianField
+from sciml.datasets.numerics.random_fields import GaussianField
 from sciml.errors import ConfigError
 from sciml.grid import Axis, Grid
 

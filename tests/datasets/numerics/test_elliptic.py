@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sciml.datasets import linear_systems
-from sciml.datasets.elliptic import EllipticSolver
+from sciml.datasets.numerics import linear_systems
+from sciml.datasets.numerics.elliptic import EllipticSolver
 from sciml.errors import DataError, ShapeError
 from sciml.grid import Grid
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.random_fields import Boundary, GaussianField
+from sciml.datasets.numerics.random_fields import Boundary, GaussianField
 from sciml.errors import ConfigError
 
 Float = NDArray[np.float64]

@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.elliptic import EllipticSolver
+from sciml.datasets.numerics.elliptic import EllipticSolver
 from sciml.errors import ShapeError
 from sciml.grid import Grid
 

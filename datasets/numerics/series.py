@@ -12,8 +12,8 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.pseudo_spectral import Modes
-from sciml.datasets.random_fields import Boundary
+from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.random_fields import Boundary
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 

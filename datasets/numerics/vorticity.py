@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sciml.datasets.pseudo_spectral import ETDRK4, Modes
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes
 from sciml.errors import ConfigError
 from sciml.grid import Grid
 

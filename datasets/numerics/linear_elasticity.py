@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.finite_elements import FiniteElements, scikit_fem
+from sciml.datasets.numerics.finite_elements import FiniteElements, scikit_fem
 from sciml.errors import ConfigError
 from sciml.mesh import Mesh
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.finite_volume import FiniteVolumes, cell_averages, half_slopes
 from sciml.datasets.generator import Generator, Values
-from sciml.datasets.series import check_settings
+from sciml.datasets.numerics.finite_volume import FiniteVolumes, cell_averages, half_slopes
+from sciml.datasets.numerics.series import check_settings
 from sciml.datasets.solutions import Function, on_grid
 from sciml.description import describable
 from sciml.errors import DataError, ShapeError

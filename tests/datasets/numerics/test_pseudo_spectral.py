@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sciml.datasets.pseudo_spectral import ETDRK4, Modes, velocity
+from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes, velocity
 from sciml.errors import ShapeError
 from sciml.grid import Axis, Grid
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sciml.datasets.finite_volume import FiniteVolumes, boundary_pairs, cell_averages, half_slopes, weno5
+from sciml.datasets.numerics.finite_volume import (
+    FiniteVolumes,
+    boundary_pairs,
+    cell_averages,
+    half_slopes,
+    weno5,
+)
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sciml.datasets.stream_function import Line, StreamFunctionSolver
+from sciml.datasets.numerics.stream_function import Line, StreamFunctionSolver
 from sciml.errors import ConfigError, DivergedError
 
 REYNOLDS = 40.0

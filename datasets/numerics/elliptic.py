@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.linear_systems import solve_cells
+from sciml.datasets.numerics.linear_systems import solve_cells
 from sciml.errors import DataError, ShapeError
 from sciml.grid import Grid
 

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sciml.datasets.curves import Focus, Polygon, Star
 from sciml.datasets.elasticity import _void_radius
-from sciml.datasets.finite_elements import FiniteElements
-from sciml.datasets.meshing import Domain, Triangulation
+from sciml.datasets.numerics.curves import Focus, Polygon, Star
+from sciml.datasets.numerics.finite_elements import FiniteElements
+from sciml.datasets.numerics.meshing import Domain, Triangulation
 from sciml.errors import ConfigError, ShapeError
 
 SQUARE = Polygon.rectangle((0.0, 0.0), (1.0, 1.0))

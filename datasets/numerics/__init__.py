@@ -1,0 +1,1 @@
+"""What the equations share: series, elements, volumes, meshes, random fields, time steps, linear systems."""
