@@ -161,6 +161,7 @@ def test_options_of_single_formats(run: Run, tmp_path: Path) -> None:
     assert status == 0 and json.loads(out)["grid"]["axes"][0]["size"] == 16
 
 
+@pytest.mark.slow  # without the command line in tests/datasets/test_readers_conversion.py
 def test_info_on_every_real_file_is_an_answer_or_one_sentence(run: Run, test_data: Path) -> None:
     statuses = []
     for path in sorted(test_data.glob("*/*")):

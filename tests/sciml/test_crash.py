@@ -115,11 +115,11 @@ def unbroken(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict
     return results
 
 
-@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_points_of_the_save_protocol(
     stride: int, nursery: Nursery, unbroken: Any, tmp_path: Path
 ) -> None:
-    """Every fourth, which over the saves of a run meets every kind of step; all of them in the long form."""
+    """Every sixth, which over the saves of a run meets every kind of step; all of them in the long form."""
     assert nursery.run(tmp_path / "counted", steps=STEPS, point=-1) == 0
     points = int((tmp_path / "counted.count").read_text())
     # Three checkpoints of at least 8 points each, run.json twice, the surrogate.
@@ -131,11 +131,14 @@ def test_killed_at_points_of_the_save_protocol(
         assert result(folder) == unbroken[STEPS], f"differs after a kill at point {point} of {points}"
 
 
+@pytest.mark.parametrize("most", [4, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_at_random_instants(workers: int, nursery: Nursery, unbroken: Any, tmp_path: Path) -> None:
-    """Ten kills for each number of workers, up to five in one run, all of them while it trains."""
+def test_killed_at_random_instants(
+    workers: int, most: int, nursery: Nursery, unbroken: Any, tmp_path: Path
+) -> None:
+    """Kills for each number of workers, up to five in one run, all of them while it trains."""
     rng, kills, folder = random.Random(workers), 0, tmp_path
-    while kills < 10:
+    while kills < most:
         folder = tmp_path / f"after-{kills}"
         for _ in range(5):
             pid = nursery.start(folder, steps=LONG, workers=workers)
@@ -150,12 +153,13 @@ def test_killed_at_random_instants(workers: int, nursery: Nursery, unbroken: Any
         assert got == unbroken[LONG]
 
 
-def test_pinn_killed_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_pinn_killed_at_random_instants(most: int, nursery: Nursery, tmp_path: Path) -> None:
     """Adaptive points, a trainable coefficient and the phase change from Adam to L-BFGS: the same bits."""
     assert nursery.run(tmp_path / "unbroken", steps=0) == 0
     expected = result(tmp_path / "unbroken", surrogate=False)
     rng, kills = random.Random(7), 0
-    while kills < 6:
+    while kills < most:
         folder = tmp_path / f"after-{kills}"
         for _ in range(3):
             pid = nursery.start(folder, steps=0)

@@ -354,10 +354,10 @@ def flips(pristine: Path, path: Path, count: int, seed: int) -> dict[str, int]:
 
 
 def test_no_flipped_bit_gives_wrong_data(pristine: Path, path: Path) -> None:
-    seen = flips(pristine, path, 80, seed=0)
+    seen = flips(pristine, path, 40, seed=0)
     # Some bits are never read: free room, and HDF5's own references to scales, which other programs use.
     assert set(seen) == {"same", "refused"}
-    assert seen["refused"] > 25
+    assert seen["refused"] > 12
 
 
 @pytest.mark.slow
@@ -365,11 +365,12 @@ def test_no_flipped_bit_gives_wrong_data_long(pristine: Path, path: Path) -> Non
     assert set(flips(pristine, path, 10_000, seed=1)) == {"same", "refused"}
 
 
-def test_every_flipped_byte_of_a_field_is_noticed(pristine: Path, path: Path) -> None:
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_flipped_byte_of_a_field_is_noticed(stride: int, pristine: Path, path: Path) -> None:
     whole = pristine.read_bytes()
     with h5py.File(pristine, "r") as file:
         chunk = file["a"].id.get_chunk_info(2)
-    for i in range(chunk.size):
+    for i in range(0, chunk.size, stride):
         damaged = bytearray(whole)
         damaged[chunk.byte_offset + i] ^= 0x40
         path.write_bytes(damaged)

@@ -22,7 +22,12 @@ from sciml.kernels.triton import jet_on_chip, jet_ops
 from sciml.kernels.triton.jet_plain import LADDERS
 from sciml.kernels.triton.jets import jet_usable
 
-SLOW = {"every_order_and_kind", "a_compiled_chain_takes_other_numbers_of_points"}
+SLOW = {
+    "a_compiled_chain_takes_other_numbers_of_points",
+    "every_order_and_kind",
+    "gradients_of_some_inputs_of_a_chain",
+    "several_bundles_share_the_value",
+}
 
 
 def the_forward_laplacian() -> None:

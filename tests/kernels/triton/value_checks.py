@@ -5,7 +5,14 @@ from layer_case import EXACT, ROUNDED, Case, close
 
 from sciml.kernels.triton import blocks
 
-SLOW = {"four_axes", "more_modes", "large_planes", "channels_and_batches_beyond_one_block"}
+SLOW = {
+    "a_highest_frequency_apart",
+    "channels_and_batches_beyond_one_block",
+    "fields_with_other_strides",
+    "four_axes",
+    "large_planes",
+    "more_modes",
+}
 
 
 def one_axis() -> None:
