@@ -136,12 +136,10 @@ def plan(
     modes: tuple[int, ...], axes: tuple[int, ...], shape: tuple[int, ...], out_shape: tuple[int, ...]
 ) -> Plan:
     """Analysis on the grid of x, synthesis on that of the result, and the part of the weight they use."""
-    # Sizes of a traced graph may be symbols, which have no hash.
-    return (
-        _plan(modes, axes, shape, out_shape)
-        if torch.compiler.is_compiling()
-        else _plan_once(modes, axes, shape, out_shape)
-    )
+    # Sizes of a traced graph may be symbols, which have no hash; not every tracer says that it compiles.
+    if torch.compiler.is_compiling() or any(type(n) is not int for n in (*shape, *out_shape)):
+        return _plan(modes, axes, shape, out_shape)
+    return _plan_once(modes, axes, shape, out_shape)
 
 
 def _plan(
