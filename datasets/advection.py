@@ -109,11 +109,6 @@ class Advection(Generator):
         return (state, Field("beta", "parameter", long_name="velocity")) if self.spread else (state,)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(

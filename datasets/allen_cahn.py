@@ -109,11 +109,6 @@ class AllenCahn(Generator):
         return (Field("u", "state", long_name="phase", time=True),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(

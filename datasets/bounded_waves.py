@@ -117,11 +117,6 @@ class BoundedWave(Generator):
         )
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation, walls and solver."""
         kind = "dirichlet or neumann" if self.walls == "mixed" else self.walls

@@ -115,11 +115,6 @@ class Fisher(Generator):
         return (Field("u", "state", long_name="density of the population", time=True),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(

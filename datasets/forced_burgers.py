@@ -130,11 +130,6 @@ class ForcedBurgers(Generator):
         return Grid.box((self.resolution,), upper=_LENGTH, periodic=True)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def fields(self) -> tuple[Field, ...]:
         """The state ``u``, with time, and the parameters."""
         return (

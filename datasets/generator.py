@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +51,13 @@ class Generator(ABC):
         """The fields, in the order of the arrays that `sample` returns."""
 
     @property
-    def times(self) -> Float | None:
-        """Of the frames, (frames,), if fields have a time axis."""
-        return None
+    def times(self) -> Any:
+        """Of the frames, (frames,), if fields have a time axis, else None.
+
+        By default those of the settings ``frames`` and ``final_time``: equally spaced, both ends included.
+        """
+        frames = getattr(self, "frames", None)
+        return None if frames is None else np.linspace(0.0, getattr(self, "final_time"), frames)  # noqa: B009
 
     @property
     @abstractmethod

@@ -110,11 +110,6 @@ class Heat(Generator):
         return (*source, Field("u", "state", long_name="temperature", time=True))
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation, walls and solver."""
         return Provenance(

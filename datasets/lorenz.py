@@ -123,11 +123,6 @@ class Lorenz63(Generator):
         return (Field("u", "state", long_name="convection, temperatures", components=3, time=True),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(
@@ -225,11 +220,6 @@ class Lorenz96(Generator):
     def fields(self) -> tuple[Field, ...]:
         """The state ``u``, with time."""
         return (Field("u", "state", long_name="quantity at a latitude", time=True),)
-
-    @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
 
     @property
     def about(self) -> Provenance:

@@ -141,11 +141,6 @@ class NavierStokes(Generator):
         return (Field("w", "state", units="1", long_name="vorticity", time=True),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Title, equation and solver."""
         return Provenance(

@@ -125,11 +125,6 @@ class Schrodinger(Generator):
         return (Field("h", "state", long_name=long_name, components=2, time=True, rank=0),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(

@@ -112,11 +112,6 @@ class SwiftHohenberg(Generator):
         return (Field("u", "state", long_name="amplitude of convection", time=True),)
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation and solver."""
         return Provenance(

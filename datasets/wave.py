@@ -114,11 +114,6 @@ class Wave(Generator):
         )
 
     @property
-    def times(self) -> Float:
-        """Of the frames, (frames,)."""
-        return np.linspace(0.0, self.final_time, self.frames)
-
-    @property
     def about(self) -> Provenance:
         """Equation, walls and solver."""
         return Provenance(
