@@ -1,4 +1,4 @@
-"""Imports point downward: cli, compare, presets > pinns > operators, datasets > core > kernels.
+"""Imports point downward: cli, comparison, presets > pinns > operators, datasets > core > kernels.
 
 Read from the syntax tree, so that imports inside functions count and nothing is executed.
 """
@@ -23,7 +23,7 @@ BELOW = {
     "top": {"pinns", "operators", "datasets", "core", "kernels"},
 }
 AREAS = ("kernels", "operators", "datasets", "pinns")
-TOP = ("cli", "compare", "presets")
+TOP = ("cli", "comparison", "presets")
 
 
 def layer(module: str) -> str:
@@ -116,7 +116,7 @@ FORBIDDEN = [
     ("sciml/grid.py", "import sciml.operators"),
     ("sciml/grid.py", "from sciml import operators"),
     ("sciml/grid.py", "from sciml.cli import main"),
-    ("sciml/grid.py", "from sciml.compare import compare"),
+    ("sciml/grid.py", "from sciml.comparison.contest import Contest"),
     ("sciml/grid.py", "def f():\n    from sciml.pinns.problems import Poisson"),
     ("sciml/grid.py", "from importlib import import_module\nimport_module('sciml.datasets')"),
     ("sciml/grid.py", "from . import datasets"),
@@ -142,7 +142,10 @@ ALLOWED = [
     ("operators/fno.py", "from sciml.grid import Grid\nfrom sciml.operators.properties import Properties"),
     ("operators/fno.py", "from sciml import grid"),
     ("pinns/problems.py", "from sciml.operators.fno import FNO\nimport sciml.datasets.darcy"),
-    ("sciml/cli/__init__.py", "from sciml.pinns import problems\nfrom sciml.compare import compare"),
+    (
+        "sciml/cli/__init__.py",
+        "from sciml.pinns import problems\nfrom sciml.comparison.contest import Contest",
+    ),
     ("sciml/__main__.py", "from sciml.cli import main"),
 ]
 
