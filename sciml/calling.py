@@ -69,6 +69,17 @@ def name_of(model: nn.Module) -> str:
     return f"{name} {type(inner).__name__}" if isinstance(inner, nn.Module) else name
 
 
+def parameter_count(model: nn.Module) -> int:
+    """Trainable real degrees of freedom: a complex number counts twice.
+
+    Examples
+    --------
+    >>> parameter_count(nn.Linear(2, 3)), parameter_count(nn.Linear(2, 3, dtype=torch.complex64))
+    (9, 18)
+    """
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters() if p.requires_grad)
+
+
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The dtype a model computes in: that of its first floating-point parameter, float32 without one."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

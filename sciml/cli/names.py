@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -69,6 +70,30 @@ def choose(what: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Cal
             f"there is no {what} {name!r}; there is {', '.join(sorted(known))}.{nearest(name.lower(), known)}"
         )
     return known[name.lower()]
+
+
+def chosen_operator(
+    name: str | None, default: functools.partial[Any] | None = None, *, allow_code: bool = False
+) -> tuple[str, Callable[..., Any], str | None]:
+    """The operator that ``name`` means: its name, what makes it, and SHA-256 of the user's file.
+
+    Without a name it is ``default``, which also keeps its settings where the name is that of its class;
+    without either it is fno.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown operator, or a user's file without permission to run it.
+    """
+    if name is not None and is_code(name):
+        function, code = load_code(name, allowed=allow_code)
+        return name, function, code
+    known = operators()
+    cls = None if default is None else default.func
+    own = next((listed for listed, found in known.items() if found is cls), "fno")
+    chosen = (name or own).lower()
+    factory = choose("operator", chosen, known)
+    return chosen, default if default is not None and factory is cls else factory, None
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sciml import processes
 from sciml.assessment import Assessment, Row, assess, milliseconds
+from sciml.calling import parameter_count
 from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
 from sciml.cli.output import duration, emit_json, finite, print_table, progress
 from sciml.cli.plan import Plan, make_plan
@@ -75,11 +76,6 @@ def _fit(plan: Plan, folder: Path, *, force: bool) -> Run:
                 judged = f", validation {next(iter(step.row['validation'].values())):.4g}"
             bar.update(step.number, f"loss {step.loss:.4g}{judged}")
     return loop.run
-
-
-def parameter_count(model: Any) -> int:
-    """Real degrees of freedom: a complex number counts twice."""
-    return sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters() if p.requires_grad)
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
