@@ -282,19 +282,19 @@ def assess(
     x = dataset.tensor(inputs, range(batch), dtype=torch.float64)
 
     def judged(name: str, kind: Kind, predict: Predictor) -> Row:
-        scores = _scores(predict, dataset, inputs, outputs, batch_size)
+        scores = map_scores(predict, dataset, inputs, outputs, batch_size)
         seconds = None if kind == "trivial" else seconds_per_sample(predict, x)
         summaries = {metric: values.summary() for metric, values in scores.items()}
         return Row(name, kind, summaries, scores["relative_l2"].values.tolist(), seconds)
 
-    rows = [judged(name_of(surrogate.model), "surrogate", _on_device(surrogate))]
+    rows = [judged(name_of(surrogate.model), "surrogate", predictor_of(surrogate))]
     if training is not None and len(training):
         mean = mean_output(training, outputs, batch_size)
         rows.append(judged("mean of training outputs", "trivial", lambda x: mean.expand(len(x), *mean.shape)))
     for baseline in baselines:
         if not isinstance(baseline, Baseline):
             raise ConfigError(f"assess: {baseline.name} steps through time, but the surrogate is a map.")
-        rows.append(judged(baseline.name, "classical", _on_grid(baseline, dataset.grid)))
+        rows.append(judged(baseline.name, "classical", predictor_of_baseline(baseline, dataset.grid)))
     return Assessment(
         rows=tuple(rows),
         samples=len(dataset),
@@ -316,7 +316,7 @@ def _check_units(surrogate: Surrogate, dataset: Dataset) -> None:
             )
 
 
-def _on_device(surrogate: Surrogate) -> Predictor:
+def predictor_of(surrogate: Surrogate) -> Predictor:
     """The surrogate in the precision in which it computes, not in that of the data."""
 
     def predict(x: Tensor) -> Tensor:
@@ -326,13 +326,15 @@ def _on_device(surrogate: Surrogate) -> Predictor:
     return predict
 
 
-def _on_grid(baseline: Baseline, grid: Grid) -> Predictor:
+def predictor_of_baseline(baseline: Baseline, grid: Grid) -> Predictor:
+    """A classical solver on the grid of the data."""
     return lambda x: baseline.predict(x, grid)
 
 
-def _scores(
-    predict: Predictor, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str], batch_size: int
+def map_scores(
+    predict: Predictor, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str], batch_size: int = 64
 ) -> dict[str, Scores]:
+    """Every metric of a map of input to output channels, one value per sample, in physical units, float64."""
     scores = {name: Scores() for name in METRICS}
     for start in range(0, len(dataset), batch_size):
         rows = range(start, min(start + batch_size, len(dataset)))

@@ -52,6 +52,9 @@ class Dataset(View):
         Positions in the file, instead of a part.
     every : mapping, optional
         Only every n-th point or frame, see `subsampled`.
+    split : str, optional
+        Instead of that of the file: a character for each sample, 0 train, 1 valid, 2 test, - none; see
+        `resplit`.
 
     Attributes
     ----------

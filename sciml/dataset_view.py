@@ -21,6 +21,7 @@ from sciml.mesh import Space
 from sciml.moments import moments
 from sciml.padding import mask_of
 from sciml.schema import SPLITS, Field, Statistics
+from sciml.splitting import checked_split, letters_of, resplit_source
 from sciml.subsampling import Every, SubsampledSource, every_of
 
 Rows = NDArray[np.int64]
@@ -39,11 +40,13 @@ class View:
         part: str = "all",
         indices: Sequence[int] | None = None,
         every: Every | None = None,
+        split: str | None = None,
     ) -> None:
         self.path = Path(path).absolute()
-        source = FileSource(self.path)
+        file = FileSource(self.path)
         self._every = dict(every or {})
-        self._source: Source = SubsampledSource(source, self._every) if every else source
+        source = SubsampledSource(file, self._every) if every else file
+        self._source: Source = source
         if digest is not None and digest != self.digest:
             raise DataError(
                 f"{self.path}: holds other data than asked for (digest {self.digest}, not {digest})."
@@ -52,13 +55,17 @@ class View:
             raise DataError(
                 f"Dataset: part must be one of {', '.join(_PARTS)}, got {part!r}.{nearest(part, _PARTS)}"
             )
-        split = self._layout.small["split"]
+        own = self._layout.small["split"]
+        self._split = split
+        if split is not None:
+            own = checked_split(split, len(own), f"Dataset: {self.path}")
+            self._source = resplit_source(source, own)
         self._part: str | None = part
         self.indices: Rows = (
-            np.flatnonzero(split == SPLITS.index(part)) if part != "all" else np.arange(len(split))
+            np.flatnonzero(own == SPLITS.index(part)) if part != "all" else np.arange(len(own))
         )
         if indices is not None:
-            self._part, self.indices = None, positions_of(indices, len(split), "Dataset: indices")
+            self._part, self.indices = None, positions_of(indices, len(own), "Dataset: indices")
 
     # What the file says.
 
@@ -143,6 +150,7 @@ class View:
         """For `describe`: what makes this view again, and notices when the file was replaced."""
         found: dict[str, Any] = {"path": str(self.path), "digest": self.digest}
         found |= {"part": self._part} if self._part else {"indices": self.indices.tolist()}
+        found |= {"split": self._split} if self._split is not None else {}
         return found | ({"every": self._every} if self._every else {})
 
     def __repr__(self) -> str:
@@ -206,6 +214,40 @@ class View:
         view = copy.copy(self)
         view._every = dict(every_of(every, self.grid))
         view._source = SubsampledSource(self._source, view._every)
+        return view
+
+    def resplit(self, split: ArrayLike) -> Self:
+        """All samples of the file, divided in another way than the file says.
+
+        Statistics, and what is normalized by them, are those of the training samples of this split.
+
+        Parameters
+        ----------
+        split : (samples of the file,) integers
+            0 train, 1 valid, 2 test, -1 none of them.
+
+        Raises
+        ------
+        DataError
+            If there is not one of these for each sample of the file, or the values are in memory already.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sciml.dataset import write_dataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fields = [(Field("u", "output"), np.arange(8.0).reshape(4, 2))]
+        ...     data = write_dataset(folder + "/u.h5", grid=Grid.box((2,)), fields=fields, split=[0, 0, 0, 0])
+        ...     other = data.resplit([2, -1, 0, 0])
+        ...     [data.statistics("u").mean.item(), other.statistics("u").mean.item()], other.test.indices
+        ([3.5, 5.5], array([0]))
+        """
+        if isinstance(self._source, MemorySource):
+            raise DataError(f"{self.path}: is in memory already; begin with open_dataset.")
+        every = np.arange(len(self._layout.small["split"]))
+        parts = checked_split(split, len(every), f"resplit: {self.path}")
+        view = self._view(resplit_source(self._source, parts), every, "all")
+        view._split = letters_of(parts)
         return view
 
     def _view(self, source: Source, indices: Rows, part: str | None) -> Self:

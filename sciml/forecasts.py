@@ -25,12 +25,13 @@ from sciml.assessment import (
 from sciml.baseline import Baseline, Stepper
 from sciml.calling import name_of
 from sciml.errors import ConfigError
-from sciml.evolution import evolution_of
+from sciml.evolution import Evolution, evolution_of
 from sciml.grid import Grid
+from sciml.intervals import mean_interval
 from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
 from sciml.rollout import VALID
 from sciml.scores import Scores
-from sciml.stepping import Start, predict_from, start_of
+from sciml.stepping import Start, predict_from, read_start
 from sciml.trajectories import (
     Duration,
     correlation_over_time,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 Forecast = Callable[[Start], Tensor]
 Spectrum = Callable[[Tensor], Tensor]
-
-_RESAMPLES = 2000
 
 
 def assess_forecasts(
@@ -74,53 +73,109 @@ def assess_forecasts(
     DataError
         If the frames of the data do not fit the model's time step.
     """
-    size = min(TIMED_SAMPLES, len(dataset))
-    blocks = [range(i, min(i + size, len(dataset))) for i in range(0, len(dataset), size)]
+    trajectories = Trajectories(
+        dataset,
+        evolution_of(surrogate),
+        [field.name for field in surrogate.outputs],
+        [field.name for field in surrogate.inputs],
+    )
     methods: list[tuple[str, Kind, Forecast]] = [
-        (name_of(surrogate.model), "surrogate", _of_surrogate(surrogate)),
-        ("persistence", "trivial", lambda start: start.window[:, -1:].expand_as(start.truth)),
+        (name_of(surrogate.model), "surrogate", forecast_of(surrogate)),
+        ("persistence", "trivial", persistence),
     ]
     if training is not None and len(training):
-        mean = _mean_trajectory(surrogate, training)
-        methods.append(("mean of training trajectories", "trivial", lambda s: mean.expand_as(s.truth)))
+        methods.append(("mean of training trajectories", "trivial", trajectories.mean_of(training)))
     for baseline in baselines:
         if not isinstance(baseline, Stepper):
             raise ConfigError(f"assess: {baseline.name} is no solver that steps through time.")
-        methods.append((baseline.name, "classical", _of_stepper(baseline)))
-    quantity, spectrum = _spectrum_of(surrogate, dataset.grid)
-    tallies = [_Tally(spectrum) for _ in methods]
-    truth = _Tally(spectrum)
-    times: list[float] = []
-    for start in _starts(surrogate, dataset, blocks):
-        times = (start.times[1:] - start.times[0]).tolist()
-        truth.add_spectrum(start.truth)
-        for (_, _, forecast), tally in zip(methods, tallies, strict=True):
-            tally.judge(forecast, start, dataset.grid)
-    rows = [tally.row(name, kind, size) for (name, kind, _), tally in zip(methods, tallies, strict=True)]
+        methods.append((baseline.name, "classical", forecast_of_stepper(baseline)))
+    tallies = trajectories.tally([forecast for _, _, forecast in methods])
+    rows = [tally.row(name, kind) for (name, kind, _), tally in zip(methods, tallies, strict=True)]
     return Assessment(
         rows=tuple(rows),
         samples=len(dataset),
-        batch=size,
+        batch=trajectories.size,
         threads=torch.get_num_threads(),
         device=str(surrogate.device),
         digest=dataset.digest,
         floor=discretization_error(dataset),
-        calls=len(tallies[0].counted(size)),
+        calls=len(tallies[0].counted),
         indices=dataset.indices.tolist(),
-        timeline=Timeline(times, evolution_of(surrogate).units, truth.mean_spectrum(), quantity),
+        timeline=trajectories.timeline,
     )
 
 
-def _starts(surrogate: Surrogate, dataset: Dataset, blocks: Sequence[range]) -> Iterator[Start]:
-    for rows in blocks:
-        yield start_of(surrogate, dataset, rows)
+class Trajectories:
+    """The trajectories of a dataset at the time step of a model, judged in blocks of ``size`` samples.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    evolution : Evolution
+    states, inputs : names of fields
+        States may be among the inputs, and are no inputs then.
+
+    Attributes
+    ----------
+    timeline : Timeline
+        With the spectrum of the truth, once `tally` has seen it.
+    """
+
+    def __init__(
+        self, dataset: Dataset, evolution: Evolution, states: Sequence[str], inputs: Sequence[str] = ()
+    ) -> None:
+        self.dataset, self.evolution, self.states = dataset, evolution, list(states)
+        self.fixed = [name for name in inputs if name not in self.states]
+        self.size = min(TIMED_SAMPLES, len(dataset))
+        self.timeline = Timeline([], evolution.units, None, "")
+
+    def starts(self, dataset: Dataset) -> Iterator[Start]:
+        """Blocks of samples, the last one smaller."""
+        for i in range(0, len(dataset), self.size):
+            rows = range(i, min(i + self.size, len(dataset)))
+            yield read_start(dataset, rows, self.evolution, self.states, self.fixed)
+
+    def tally(self, forecasts: Sequence[Forecast]) -> list[Tally]:
+        """Every forecast on every sample; the samples are read once."""
+        quantity, spectrum = self._spectrum()
+        truth, *tallies = (Tally(spectrum, self.size) for _ in range(len(forecasts) + 1))
+        times: list[float] = []
+        for start in self.starts(self.dataset):
+            times = (start.times[1:] - start.times[0]).tolist()
+            truth.add_spectrum(start.truth)
+            for forecast, found in zip(forecasts, tallies, strict=True):
+                found.judge(forecast, start, self.dataset.grid)
+        self.timeline = Timeline(times, self.evolution.units, truth.mean_spectrum(), quantity)
+        return tallies
+
+    def mean_of(self, training: Dataset) -> Forecast:
+        """The mean of the training trajectories at each time after the window."""
+        total = torch.zeros((), dtype=torch.float64)
+        for start in self.starts(training):
+            total = total + start.truth.sum(0)
+        mean = total / len(training)
+        return lambda start: mean.expand_as(start.truth)
+
+    def _spectrum(self) -> tuple[str, Spectrum | None]:
+        """What a spectrum of the state is called, and the spectrum (n, shells) of states."""
+        grid, fields = self.dataset.grid, [self.dataset.fields[name] for name in self.states]
+        if not all(axis.periodic for axis in grid.axes):
+            return "", None
+        if grid.rank == 2 and len(fields) == 1 and fields[0].long_name == "vorticity":
+            return "kinetic energy", lambda state: kinetic_spectrum(state[:, 0], grid)
+        return "half the mean square", lambda state: energy_spectrum(state, components=2).sum(1)
 
 
 @dataclass
-class _Tally:
-    """What is known of one method after some blocks of samples."""
+class Tally:
+    """What is known of one method after some blocks of samples, of ``size`` but for the last.
+
+    ``scores`` are per sample, ``courses`` the errors (sample, frame) of the blocks, ``censored`` counts in
+    how many samples a duration was not over at the end.
+    """
 
     spectrum: Spectrum | None
+    size: int
     scores: dict[str, Scores] = field(default_factory=dict)
     censored: dict[str, int] = field(default_factory=dict)
     seconds: list[tuple[int, float]] = field(default_factory=list)
@@ -140,6 +195,7 @@ class _Tally:
         self._add("relative_l2_frames", errors.mean(1))
         self._add("relative_l2_first", errors[:, 0])
         self._add("relative_l2_last", errors[:, -1])
+        self._add("accumulated_mse", (prediction - truth).square().flatten(3).mean(-1).sum((1, 2)))
         times = torch.from_numpy(start.times[1:] - start.times[0])
         self._add_duration("valid_time", valid_time(errors, times, threshold=VALID))
         correlation = correlation_over_time(prediction, truth)
@@ -159,41 +215,57 @@ class _Tally:
         self._add(name, duration.values)
         self.censored[name] = self.censored.get(name, 0) + duration.count
 
-    def counted(self, size: int) -> list[float]:
+    @property
+    def counted(self) -> list[float]:
         """Seconds of the full blocks, without the first if there are others: it warms up."""
-        full = [seconds for count, seconds in self.seconds if count == size]
+        full = [seconds for count, seconds in self.seconds if count == self.size]
         return full[1:] or full
+
+    @property
+    def seconds_per_sample(self) -> float:
+        """The median over full blocks."""
+        return statistics.median(self.counted) / self.size
+
+    @property
+    def course(self) -> Course:
+        """The mean error of each frame with its bootstrap interval."""
+        return _course(self.courses)
 
     def mean_spectrum(self) -> list[float] | None:
         """Over samples."""
         return np.concatenate(self.spectra).mean(0).tolist() if self.spectra else None
 
-    def row(self, name: str, kind: Kind, size: int) -> Row:
+    def row(self, name: str, kind: Kind) -> Row:
+        """For an `Assessment`."""
         metrics: dict[str, dict[str, Any]] = {key: dict(s.summary()) for key, s in self.scores.items()}
         for key, count in self.censored.items():
             # Of a duration the shortest is the worst.
             metrics[key] |= {"worst": float(self.scores[key].values.min()), "censored": count}
-        seconds = None if kind == "trivial" else statistics.median(self.counted(size)) / size
+        seconds = None if kind == "trivial" else self.seconds_per_sample
         errors = self.scores["relative_l2"].values.tolist()
-        return Row(name, kind, metrics, errors, seconds, _course(self.courses), self.mean_spectrum())
+        return Row(name, kind, metrics, errors, seconds, self.course, self.mean_spectrum())
 
 
 def _course(parts: Sequence[NDArray[np.float64]]) -> Course:
-    """Mean errors (frames,) of errors (sample, frames), with the bootstrap interval of the mean."""
+    """Mean errors (frames,) of errors (sample, frames), with the interval of the mean."""
     errors = np.concatenate(parts)
-    n = len(errors)
-    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
     with np.errstate(invalid="ignore", over="ignore"):  # a solution that blew up stays NaN
         mean = errors.mean(axis=0)
-        low, high = np.quantile(counts @ errors / n, [0.025, 0.975], axis=0)
+    low, high = mean_interval(errors)
     return Course(mean.tolist(), low.tolist(), high.tolist())
 
 
-def _of_surrogate(surrogate: Surrogate) -> Forecast:
+def forecast_of(surrogate: Surrogate) -> Forecast:
+    """Its roll-outs."""
     return lambda start: predict_from(surrogate, start)
 
 
-def _of_stepper(stepper: Stepper) -> Forecast:
+def persistence(start: Start) -> Tensor:
+    """The last frame given, again and again."""
+    return start.window[:, -1:].expand_as(start.truth)
+
+
+def forecast_of_stepper(stepper: Stepper) -> Forecast:
     """The frames after the window, with the channel axis that a solver of one scalar does not have."""
 
     def forecast(start: Start) -> Tensor:
@@ -202,22 +274,3 @@ def _of_stepper(stepper: Stepper) -> Forecast:
         return frames[:, 1:, None] if scalar else frames[:, 1:]
 
     return forecast
-
-
-def _mean_trajectory(surrogate: Surrogate, training: Dataset) -> Tensor:
-    """(frames, channel, *space), those after the window."""
-    total = torch.zeros((), dtype=torch.float64)
-    for i in range(0, len(training), TIMED_SAMPLES):
-        rows = range(i, min(i + TIMED_SAMPLES, len(training)))
-        total = total + start_of(surrogate, training, rows).truth.sum(0)
-    return total / len(training)
-
-
-def _spectrum_of(surrogate: Surrogate, grid: Grid) -> tuple[str, Spectrum | None]:
-    """What a spectrum of the state is called, and the spectrum (n, shells) of states (n, channel, *space)."""
-    if not all(axis.periodic for axis in grid.axes):
-        return "", None
-    states = surrogate.outputs
-    if grid.rank == 2 and len(states) == 1 and states[0].long_name == "vorticity":
-        return "kinetic energy", lambda state: kinetic_spectrum(state[:, 0], grid)
-    return "half the mean square", lambda state: energy_spectrum(state, components=2).sum(1)

@@ -67,16 +67,10 @@ def assess_points(task: Supervised, model: nn.Module) -> Assessment:
     data, batch = task.dataset, min(TIMED_SAMPLES, len(task.dataset))
     timed = list(range(batch))
 
-    def model_on(rows: list[int]) -> tuple[Tensor, Mapping[str, Tensor]]:
-        prediction, found = task.judged(model, rows)
-        return prediction.cpu(), found.to("cpu").tensors
-
-    def mean_on(rows: list[int]) -> tuple[Tensor, Mapping[str, Tensor]]:
-        found = dict(zip(feed.keys, feed.read(rows), strict=True))
-        return task.decoder.mean.cpu().expand(found["y"].shape), found
+    model_on, mean_on = point_predictor(task, model), mean_on_points(task)
 
     def judged(name: str, kind: Kind, predict: Predictor) -> Row:
-        scores = _scores(task, predict)
+        scores = point_scores(task, predict)
         seconds = None
         if kind == "surrogate":
             seconds = seconds_per_sample(lambda x: predict(timed)[0], torch.empty(batch))
@@ -98,7 +92,28 @@ def assess_points(task: Supervised, model: nn.Module) -> Assessment:
     )
 
 
-def _scores(task: Supervised, predict: Predictor) -> dict[str, Scores]:
+def point_predictor(task: Supervised, model: nn.Module) -> Predictor:
+    """The model on rows of the task: physical values, float64, and the batch they belong to."""
+
+    def predict(rows: list[int]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        prediction, found = task.judged(model, rows)
+        return prediction.cpu(), found.to("cpu").tensors
+
+    return predict
+
+
+def mean_on_points(task: Supervised) -> Predictor:
+    """The mean of the training outputs, the same number at every point."""
+
+    def predict(rows: list[int]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        found = dict(zip(task.feed.keys, task.feed.read(rows), strict=True))
+        return task.decoder.mean.cpu().expand(found["y"].shape), found
+
+    return predict
+
+
+def point_scores(task: Supervised, predict: Predictor) -> dict[str, Scores]:
+    """Every metric of predictions of some rows of the task, one value per sample, each point counted once."""
     scores = {metric.__name__: Scores() for metric in (relative_l2, nrmse, vrmse, rmse, max_error)}
     for start in range(0, len(task.dataset), task.batch_size):
         rows = list(range(start, min(start + task.batch_size, len(task.dataset))))

@@ -20,7 +20,7 @@ from sciml.description import describable, describe
 from sciml.files import dump_json
 from sciml.operators.fno import FNO
 from sciml.trainer import Trainer
-from sciml.unroll import Frames, Unroll
+from sciml.unroll import Stepping as Stepping
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
@@ -59,14 +59,41 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Stepping:
-    """How a state is stepped through time, and how that is learned: what one call sees, how many are chained.
+class Generated:
+    """Data that a generator makes on first use: a pure function of these settings.
 
-    The default is also that of files, whatever their frames.
+    Attributes
+    ----------
+    generator : Generator
+    train, valid, test : int
+        Samples of each split.
+    seed : int
+        From which all samples follow.
     """
 
-    frames: Frames = dataclasses.field(default_factory=Frames)
-    unroll: Unroll = dataclasses.field(default_factory=Unroll)
+    generator: Generator
+    train: int = 1000
+    valid: int = 100
+    test: int = 200
+    seed: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The arguments of `Generator.make`."""
+        return {"train": self.train, "valid": self.valid, "test": self.test, "seed": self.seed}
+
+    @property
+    def total(self) -> int:
+        """Samples of all splits."""
+        return self.train + self.valid + self.test
+
+    def file_name(self, stem: str) -> str:
+        """``stem`` and a hash of everything that decides the content."""
+        return f"{stem}-{short_hash({**self.counts, 'generator': describe(self.generator)})}.h5"
+
+    def make(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+        """Generate a file."""
+        return self.generator.make(path, **self.counts, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -102,16 +129,12 @@ class Preset:
     @property
     def file_name(self) -> str:
         """Of the data: the name and a hash of everything that decides the content."""
-        settings = {**self._counts, "generator": describe(self.generator)}
-        return f"{self.name}-{short_hash(settings)}.h5"
+        return self.data.file_name(self.name)
 
     @property
-    def _counts(self) -> dict[str, int]:
-        return {"train": self.train, "valid": self.valid, "test": self.test, "seed": self.data_seed}
-
-    def make(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
-        """Generate the data."""
-        return self.generator.make(path, **self._counts, progress=progress)
+    def data(self) -> Generated:
+        """What it is trained on."""
+        return Generated(self.generator, self.train, self.valid, self.test, self.data_seed)
 
 
 def short_hash(settings: Any) -> str:

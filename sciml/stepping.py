@@ -78,15 +78,28 @@ class Start:
 
 
 def start_of(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> Start:
-    """The first windows of these samples, and all frames after them.
+    """The first windows of these samples, and all frames after them, as a surrogate takes them.
+
+    Raises
+    ------
+    DataError
+        As `read_start`.
+    """
+    states = [field.name for field in surrogate.outputs]
+    fixed = [field.name for field in surrogate.inputs if field.name not in states]
+    return read_start(dataset, rows, evolution_of(surrogate), states, fixed)
+
+
+def read_start(
+    dataset: Dataset, rows: Sequence[int], evolution: Evolution, states: Sequence[str], fixed: Sequence[str]
+) -> Start:
+    """The first windows of these samples, and all frames after them; ``fixed`` are inputs without time.
 
     Raises
     ------
     DataError
         If no frame is left after the window, or the time steps do not fit.
     """
-    evolution, states = evolution_of(surrogate), [field.name for field in surrogate.outputs]
-    fixed = [field.name for field in surrogate.inputs if field.name not in states]
     stride = stride_of(dataset, evolution)
     frames = dataset.tensor(states, rows, torch.float64)[:, ::stride]
     window, truth = frames[:, : evolution.window], frames[:, evolution.window :]

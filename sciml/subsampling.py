@@ -93,8 +93,7 @@ class SubsampledSource:
 
         def cut(variable: Variable) -> Variable:
             shape = tuple(sizes.get(d, n) for d, n in zip(variable.dims, variable.shape, strict=True))
-            told = {k: v for k, v in variable.attributes.items() if k not in _STATISTICS}
-            return dataclasses.replace(variable, shape=shape, attributes=told)
+            return dataclasses.replace(untold(variable), shape=shape)
 
         variables = {name: cut(variable) for name, variable in layout.variables.items()}
         return dataclasses.replace(layout, place=grid, small=small, variables=variables)
@@ -128,6 +127,12 @@ class SubsampledSource:
         if item is not None and item.time and self._frames is not None:
             return [values[:, self._frames] for values in found]
         return found
+
+
+def untold(variable: Variable) -> Variable:
+    """Without the stored statistics, which are those of all points of the file's own training samples."""
+    told = {k: v for k, v in variable.attributes.items() if k not in _STATISTICS}
+    return dataclasses.replace(variable, attributes=told)
 
 
 def _step(given: int | Sequence[int | None]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -115,6 +115,17 @@ class Unroll:
     def calls_at(self, step: int) -> int:
         """How many calls the curriculum says for this optimizer step."""
         return next(calls for start, calls in reversed(self.curriculum) if start <= step)
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How a state is stepped through time, and how that is learned: what one call sees, how many are chained.
+
+    The default is also that of files, whatever their frames.
+    """
+
+    frames: Frames = field(default_factory=Frames)
+    unroll: Unroll = field(default_factory=Unroll)
 
 
 def pieces_of_step(

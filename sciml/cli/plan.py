@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,19 +17,17 @@ from sciml.cli.foreign import DATA_FOLDER, open_file
 from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
 from sciml.cli.output import progress
 from sciml.cli.status import say
-from sciml.cli.task import task_of
+from sciml.cli.task import chosen_task
 from sciml.dataset import Dataset, open_dataset
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, nearest
-from sciml.operators.symmetrized import Group, Symmetrized
+from sciml.operators.making import FROM_DATA, make_model, symmetrized
+from sciml.operators.symmetrized import Symmetrized
 from sciml.presets import PRESETS, Preset, Recipe, Stepping, short_hash
 from sciml.rollout import Rollout
 from sciml.run import RunFolder
-from sciml.streams import Streams
 from sciml.supervised import Supervised
 from sciml.trainer import EarlyStop, Trainer
-
-FROM_DATA = ("rank", "in_channels", "out_channels", "data")
 
 Maker = Callable[[int, int, Dataset], nn.Module]
 
@@ -142,20 +138,17 @@ def _of_target(
     operator, maker, code = operator_maker(model, preset)
     data = open_file(Path(target), options) if preset is None else preset_data(preset)
     stepping = preset.stepping if preset is not None else Stepping()
-    task = task_of(data, options.inputs, options.outputs, stepping=stepping, options=rollout)
-    if not len(data.train):
-        raise DataError(f"{data.path} has no training samples.")
-    judge = partial(task.objective, batch_size=recipe.batch_size, workers=training.workers or 0)
-    objective = judge(data.train)
-    with Streams(seed).of("init").applied():
-        module = maker(objective.encoder.channels, objective.decoder.channels, data)
+    task = chosen_task(data, options, rollout, stepping)
+    module, objective, validation = task.training(
+        data, maker, seed=seed, batch_size=recipe.batch_size, workers=training.workers or 0
+    )
     return Plan(
         name=preset.name if preset is not None else Path(target).stem,
         operator=operator,
         model=module.to(device_of(training.device)),
         trainer=trainer,
         objective=objective,
-        validation=judge(data.valid) if len(data.valid) else None,
+        validation=validation,
         code=code,
     )
 
@@ -181,10 +174,10 @@ def preset_data(preset: Preset) -> Dataset:
         say(f"data: {path}, digest {data.digest}")
         return data
     path.parent.mkdir(parents=True, exist_ok=True)
-    total = preset.train + preset.valid + preset.test
+    total = preset.data.total
     with progress(f"generating {total} samples of {preset.name}", total) as bar:
         bar.update(0)
-        data = preset.make(path, progress=lambda done, _total: bar.update(done))
+        data = preset.data.make(path, progress=lambda done, _total: bar.update(done))
     say(f"data: generated {path}, digest {data.digest}")
     return data
 
@@ -192,85 +185,26 @@ def preset_data(preset: Preset) -> Dataset:
 def operator_maker(model: ModelOptions, preset: Preset | None = None) -> tuple[str, Maker, str | None]:
     """Name of the operator, a function (in_channels, out_channels, data) -> module, SHA-256 of own code.
 
+    Without a choice of symmetry it is the one that the file states, for operators of ours.
+
     Raises
     ------
     ConfigError
         For an unknown operator or setting, before any data are touched.
     """
-    name, maker, code = _plain_maker(model, preset)
-    return name, partial(_symmetrized, model.symmetry, maker, code is None), code
-
-
-def _symmetrized(
-    chosen: Group | Literal["none"] | None, maker: Maker, ours: bool, n_in: int, n_out: int, data: Dataset
-) -> nn.Module:
-    """The operator averaged over a group, with random elements in training.
-
-    Without a choice it is the group that the file states, for operators of ours.
-    """
-    group = chosen or (data.attributes.get("sciml_symmetry", "none") if ours else "none")
-    if group == "none":
-        return maker(n_in, n_out, data)
-    periodic = {axis.periodic and axis.location == "node" for axis in data.grid.axes}
-    vectors = [field.name for field in data.fields.values() if field.rank]
-    if vectors or (len(periodic) > 1 and group != "permutations"):
-        what = f"the vectors {', '.join(vectors)}" if vectors else "axes of different kinds"
-        raise ConfigError(f"--symmetry: {data.path} has {what}; use sciml.operators.Symmetrized in Python.")
-    return Symmetrized(
-        maker(n_in, n_out, data), group=group, in_training="sample", periodic_nodes=periodic == {True}
-    )
-
-
-def _plain_maker(model: ModelOptions, preset: Preset | None) -> tuple[str, Maker, str | None]:
+    default = None if preset is None else preset.operator
+    name, factory, code = names.chosen_operator(model.operator, default, allow_code=model.allow_code)
     given = names.parse_settings(model.settings)
-    if model.operator is not None and names.is_code(model.operator):
-        function, code = names.load_code(model.operator, allowed=model.allow_code)
-        names.check_settings(model.operator, function, given, FROM_DATA)
-        return model.operator, partial(_own, model.operator, function, given), code
-    known = names.operators()
-    default = next(
-        (name for name, cls in known.items() if preset is not None and cls is preset.operator.func), "fno"
-    )
-    chosen = (model.operator or default).lower()
-    cls = names.choose("operator", chosen, known)
-    names.check_settings(chosen, cls, given, FROM_DATA)
-    kept = preset.operator.keywords if preset is not None and preset.operator.func is cls else None
-    return chosen, partial(_known, chosen, cls, kept, given), None
+    names.check_settings(name, factory, given, FROM_DATA)
 
+    def maker(in_channels: int, out_channels: int, data: Dataset) -> nn.Module:
+        stated: Any = "none" if code is not None else data.attributes.get("sciml_symmetry", "none")
+        module = make_model(
+            name, factory, given, in_channels=in_channels, out_channels=out_channels, data=data
+        )
+        return symmetrized(module, model.symmetry or stated, data)
 
-def _known(
-    name: str,
-    cls: Any,
-    kept: dict[str, Any] | None,
-    given: dict[str, Any],
-    n_in: int,
-    n_out: int,
-    data: Dataset,
-) -> nn.Module:
-    """The operator with the settings of the preset, else those that suit the grid, and what was given."""
-    suited = getattr(cls, "suited", None)
-    promises = getattr(cls, "properties", None)
-    if data.kind != "grid" and promises is not None and promises.needs_grid:
-        raise ConfigError(f"{name} needs fields on a grid; {data.path} has them on {data.kind}.")
-    own = suited(data.grid) if suited is not None and data.kind == "grid" else {}
-    start = own if kept is None else kept
-    settings = {**start, **given}
-    try:
-        module: nn.Module = cls(rank=data.rank, in_channels=n_in, out_channels=n_out, **settings)
-    except (TypeError, RuntimeError) as error:  # a text where a number belongs
-        raise ConfigError(f"{name} does not accept the settings {settings}: {error}") from error
-    return module
-
-
-def _own(
-    name: str, function: Callable[..., Any], settings: dict[str, Any], n_in: int, n_out: int, data: Dataset
-) -> nn.Module:
-    available = {"in_channels": n_in, "out_channels": n_out, "data": data, "rank": data.rank}
-    wanted = inspect.signature(function).parameters
-    module = function(**{key: value for key, value in available.items() if key in wanted}, **settings)
-    if not isinstance(module, nn.Module):
-        raise ConfigError(f"{name} must return a torch.nn.Module, got {type(module).__name__}.")
-    return module
+    return name, maker, code
 
 
 def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
