@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from sciml.dataset import Dataset
     from sciml.surrogate import Surrogate
 
-METRICS = ("relative_l2", "relative_h1", "nrmse", "vrmse", "rmse", "max_error")
 # Samples per call when a method is timed: enough to fill the threads, few enough for any memory.
 TIMED_SAMPLES = 16
 REPEATS = 5
 
 Predictor = Callable[[Tensor], Tensor]
+MapMeasure = Callable[[Tensor, Tensor, Grid], Mapping[str, Tensor]]
 Kind = Literal["surrogate", "trivial", "classical"]
 
 
@@ -282,7 +282,7 @@ def assess(
     x = dataset.tensor(inputs, range(batch), dtype=torch.float64)
 
     def judged(name: str, kind: Kind, predict: Predictor) -> Row:
-        scores = map_scores(predict, dataset, inputs, outputs, batch_size)
+        scores = map_scores(predict, dataset, inputs, outputs, batch_size=batch_size)
         seconds = None if kind == "trivial" else seconds_per_sample(predict, x)
         summaries = {metric: values.summary() for metric, values in scores.items()}
         return Row(name, kind, summaries, scores["relative_l2"].values.tolist(), seconds)
@@ -331,18 +331,28 @@ def predictor_of_baseline(baseline: Baseline, grid: Grid) -> Predictor:
     return lambda x: baseline.predict(x, grid)
 
 
+def map_errors(prediction: Tensor, truth: Tensor, grid: Grid) -> dict[str, Tensor]:
+    """The metrics of `assess` for fields (sample, channel, *space) on a grid, (sample,) each."""
+    named = {m.__name__: m(prediction, truth) for m in (relative_l2, nrmse, vrmse, rmse, max_error)}
+    return {**named, "relative_h1": relative_h1(prediction, truth, grid)}
+
+
 def map_scores(
-    predict: Predictor, dataset: Dataset, inputs: Sequence[str], outputs: Sequence[str], batch_size: int = 64
+    predict: Predictor,
+    dataset: Dataset,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    batch_size: int = 64,
+    measure: MapMeasure = map_errors,
 ) -> dict[str, Scores]:
     """Every metric of a map of input to output channels, one value per sample, in physical units, float64."""
-    scores = {name: Scores() for name in METRICS}
+    scores: dict[str, Scores] = {}
     for start in range(0, len(dataset), batch_size):
         rows = range(start, min(start + batch_size, len(dataset)))
         x, y = (dataset.tensor(names, rows, dtype=torch.float64) for names in (inputs, outputs))
-        prediction = predict(x).double()
-        for metric in (relative_l2, nrmse, vrmse, rmse, max_error):
-            scores[metric.__name__].add(metric(prediction, y))
-        scores["relative_h1"].add(relative_h1(prediction, y, dataset.grid))
+        for name, values in measure(predict(x).double(), y, dataset.grid).items():
+            scores.setdefault(name, Scores()).add(values)
     return scores
 
 

@@ -217,19 +217,19 @@ class View:
         return view
 
     def resplit(self, split: ArrayLike) -> Self:
-        """All samples of the file, divided in another way than the file says.
+        """The same samples, divided in another way than the file says; all others belong to no split.
 
         Statistics, and what is normalized by them, are those of the training samples of this split.
 
         Parameters
         ----------
-        split : (samples of the file,) integers
-            0 train, 1 valid, 2 test, -1 none of them.
+        split : (n,) integers
+            For each sample of this view 0 train, 1 valid, 2 test, -1 none of them.
 
         Raises
         ------
         DataError
-            If there is not one of these for each sample of the file, or the values are in memory already.
+            If there is not one of these for each sample, or the values are in memory already.
 
         Examples
         --------
@@ -244,9 +244,10 @@ class View:
         """
         if isinstance(self._source, MemorySource):
             raise DataError(f"{self.path}: is in memory already; begin with open_dataset.")
-        every = np.arange(len(self._layout.small["split"]))
-        parts = checked_split(split, len(every), f"resplit: {self.path}")
-        view = self._view(resplit_source(self._source, parts), every, "all")
+        parts = np.full(len(self._layout.small["split"]), -1)
+        parts[self.indices] = checked_split(split, len(self), f"resplit: {self.path}")
+        part = "all" if self._part == "all" else None
+        view = self._view(resplit_source(self._source, parts), self.indices, part)
         view._split = letters_of(parts)
         return view
 

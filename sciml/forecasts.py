@@ -105,6 +105,40 @@ def assess_forecasts(
     )
 
 
+@dataclass(frozen=True)
+class FrameErrors:
+    """What predicted frames are worth: ``scores`` (sample,), ``durations``, ``course`` (sample, frame)."""
+
+    scores: dict[str, Tensor]
+    durations: dict[str, Duration]
+    course: Tensor
+
+
+def frame_errors(prediction: Tensor, truth: Tensor, times: Tensor, grid: Grid) -> FrameErrors:
+    """The metrics of `assess_forecasts` for frames (sample, frame, channel, *space).
+
+    ``times`` (frame,) are since the last frame given.
+    """
+    named = {m.__name__: m(prediction, truth, rank=grid.rank) for m in (rmse, nrmse, vrmse, max_error)}
+    course = error_over_time(prediction, truth)
+    scores = {
+        **named,
+        "relative_l2": relative_l2(prediction, truth),
+        "relative_l2_frames": course.mean(1),
+        "relative_l2_first": course[:, 0],
+        "relative_l2_last": course[:, -1],
+    }
+    correlation = correlation_over_time(prediction, truth)
+    durations = {
+        "valid_time": valid_time(course, times, threshold=VALID),
+        "correlation_time": correlation_time(correlation, times),
+    }
+    return FrameErrors(scores, durations, course)
+
+
+FrameMeasure = Callable[[Tensor, Tensor, Tensor, Grid], FrameErrors]
+
+
 class Trajectories:
     """The trajectories of a dataset at the time step of a model, judged in blocks of ``size`` samples.
 
@@ -114,6 +148,8 @@ class Trajectories:
     evolution : Evolution
     states, inputs : names of fields
         States may be among the inputs, and are no inputs then.
+    measure : callable
+        As `frame_errors`.
 
     Attributes
     ----------
@@ -122,8 +158,15 @@ class Trajectories:
     """
 
     def __init__(
-        self, dataset: Dataset, evolution: Evolution, states: Sequence[str], inputs: Sequence[str] = ()
+        self,
+        dataset: Dataset,
+        evolution: Evolution,
+        states: Sequence[str],
+        inputs: Sequence[str] = (),
+        *,
+        measure: FrameMeasure = frame_errors,
     ) -> None:
+        self.measure = measure
         self.dataset, self.evolution, self.states = dataset, evolution, list(states)
         self.fixed = [name for name in inputs if name not in self.states]
         self.size = min(TIMED_SAMPLES, len(dataset))
@@ -138,7 +181,7 @@ class Trajectories:
     def tally(self, forecasts: Sequence[Forecast]) -> list[Tally]:
         """Every forecast on every sample; the samples are read once."""
         quantity, spectrum = self._spectrum()
-        truth, *tallies = (Tally(spectrum, self.size) for _ in range(len(forecasts) + 1))
+        truth, *tallies = (Tally(spectrum, self.size, self.measure) for _ in range(len(forecasts) + 1))
         times: list[float] = []
         for start in self.starts(self.dataset):
             times = (start.times[1:] - start.times[0]).tolist()
@@ -176,6 +219,7 @@ class Tally:
 
     spectrum: Spectrum | None
     size: int
+    measure: FrameMeasure
     scores: dict[str, Scores] = field(default_factory=dict)
     censored: dict[str, int] = field(default_factory=dict)
     seconds: list[tuple[int, float]] = field(default_factory=list)
@@ -187,20 +231,14 @@ class Tally:
         before = time.perf_counter()
         prediction = forecast(start)
         self.seconds.append((len(prediction), time.perf_counter() - before))
-        truth = start.truth
-        for metric in (rmse, nrmse, vrmse, max_error):
-            self._add(metric.__name__, metric(prediction, truth, rank=grid.rank))
-        errors = error_over_time(prediction, truth)
-        self._add("relative_l2", relative_l2(prediction, truth))
-        self._add("relative_l2_frames", errors.mean(1))
-        self._add("relative_l2_first", errors[:, 0])
-        self._add("relative_l2_last", errors[:, -1])
-        self._add("accumulated_mse", (prediction - truth).square().flatten(3).mean(-1).sum((1, 2)))
         times = torch.from_numpy(start.times[1:] - start.times[0])
-        self._add_duration("valid_time", valid_time(errors, times, threshold=VALID))
-        correlation = correlation_over_time(prediction, truth)
-        self._add_duration("correlation_time", correlation_time(correlation, times))
-        self.courses.append(errors.numpy())
+        found = self.measure(prediction, start.truth, times, grid)
+        for name, values in found.scores.items():
+            self._add(name, values)
+        for name, duration in found.durations.items():
+            self._add(name, duration.values)
+            self.censored[name] = self.censored.get(name, 0) + duration.count
+        self.courses.append(found.course.numpy())
         self.add_spectrum(prediction)
 
     def add_spectrum(self, frames: Tensor) -> None:
@@ -210,10 +248,6 @@ class Tally:
 
     def _add(self, name: str, values: Tensor) -> None:
         self.scores.setdefault(name, Scores()).add(values)
-
-    def _add_duration(self, name: str, duration: Duration) -> None:
-        self._add(name, duration.values)
-        self.censored[name] = self.censored.get(name, 0) + duration.count
 
     @property
     def counted(self) -> list[float]:

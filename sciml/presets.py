@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sciml.dataset import Dataset
 
 
+Progress = Callable[[int, int], None]
+"""Called with (finished, all) samples."""
+
+
 @describable
 @dataclass(frozen=True)
 class Recipe:
@@ -91,9 +95,19 @@ class Generated:
         """``stem`` and a hash of everything that decides the content."""
         return f"{stem}-{short_hash({**self.counts, 'generator': describe(self.generator)})}.h5"
 
-    def make(self, path: Path, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    def make(self, path: Path, *, progress: Progress | None = None) -> Dataset:
         """Generate a file."""
         return self.generator.make(path, **self.counts, progress=progress)
+
+    def open(self, folder: Path, stem: str, *, progress: Progress | None = None) -> Dataset:
+        """The file in this folder, generated if it is not there."""
+        from sciml.dataset import open_dataset
+
+        path = folder / self.file_name(stem)
+        if path.exists():
+            return open_dataset(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        return self.make(path, progress=progress)
 
 
 @dataclass(frozen=True)

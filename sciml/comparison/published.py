@@ -1,4 +1,4 @@
-"""Numbers of others beside ours: where they come from, how sure they are, whether the protocol is the same."""
+"""Numbers of others beside ours: where they come from, how sure they are, whether the protocol is ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sciml.errors import ConfigError
 
 Grade = Literal["read", "quoted", "recalled"]
-"""How a number was found: read in the authors' own paper, code or figure; quoted by somebody else; from memory."""
+"""Read in the authors' own paper, code or figure; quoted by somebody else; recalled from memory."""
 
 
 @dataclass(frozen=True)
