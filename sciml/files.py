@@ -10,12 +10,13 @@ import contextlib
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -71,6 +72,17 @@ def replace_file_atomic(temporary: Path, final: Path) -> None:
 def dump_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text with exact floats: Python's shortest representation reads back to the same bits."""
     return json.dumps(value, indent=indent, ensure_ascii=False)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -137,6 +149,37 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_file(file: IO[str]) -> None:
+    """An exclusive lock that is refused, not awaited, when another process holds it."""
+    if os.name == "nt":
+        import msvcrt
+
+        # Far behind the text, so that the holder's name stays readable.
+        file.seek(2**20)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        file.seek(0)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether nobody else, here or in another process, holds the lock ``path``; if so it is held inside.
+
+    Never waits.  The system drops the lock of a holder that dies; the file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            lock_file(file)
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def remove_stale(path: Path) -> None:

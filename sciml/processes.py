@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sciml.errors import ConfigError
 from sciml.objective import Batch, Term
 
 T = TypeVar("T")
@@ -32,6 +33,26 @@ def count() -> int:
 def rank() -> int:
     """The number of this process, 0 for the one that writes."""
     return dist.get_rank() if count() > 1 else 0
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; "auto" is the GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If torch does not know it or the machine lacks it.
+    """
+    if name == "auto":
+        own = int(os.environ.get("LOCAL_RANK", "0"))  # of several processes each takes a GPU of its own
+        return torch.device("cuda", own) if own < torch.cuda.device_count() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"the device {name} cannot be used here: {reason}") from error
+    return device
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / "run.lock").open("a+")
         try:
-            _lock_file(lock)
+            files.lock_file(lock)
         except OSError as error:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
@@ -199,21 +199,6 @@ if hasattr(os, "register_at_fork"):
 def _short(value: Any) -> str:
     text = files.dump_json(value, indent=None)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _lock_file(file: IO[str]) -> None:
-    """An exclusive lock that is refused, not awaited, when another process holds it."""
-    if os.name == "nt":
-        import msvcrt
-
-        # Far behind the text, so that the holder's name stays readable.
-        file.seek(2**20)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        file.seek(0)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -72,7 +72,7 @@ class Training:
 
     # The loop.
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Generator[Step, None, None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(processes.joined())
             processes.same_everywhere([*self.model.state_dict().values(), *self.objective.parameters()])

@@ -12,14 +12,15 @@ from sciml.assessment import assess
 from sciml.cli import names
 from sciml.cli.foreign import is_foreign, open_file
 from sciml.cli.options import DataOptions, ModelOptions
-from sciml.cli.output import emit_json, finite
-from sciml.cli.plan import device_of, operator_maker
+from sciml.cli.output import emit_json
+from sciml.cli.plan import operator_maker
 from sciml.cli.status import say
 from sciml.cli.train import numbers_of, show_assessment
 from sciml.dataset import Dataset, open_dataset
 from sciml.errors import ConfigError, DataError
-from sciml.files import temporary_name, write_json_atomic
+from sciml.files import finite, temporary_name, write_json_atomic
 from sciml.presets import generator_of
+from sciml.processes import device_of
 from sciml.run import RunFolder
 from sciml.surrogate import Surrogate
 

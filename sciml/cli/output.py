@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sciml.cli.status import silent
+from sciml.files import finite
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,17 +22,6 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 def emit_json(result: Mapping[str, Any]) -> None:
     """The one JSON object of a command, on one line of stdout."""
     print(json.dumps(finite(result), ensure_ascii=False, allow_nan=False), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
 
 
 def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int = -1) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from sciml.cli import names
@@ -24,6 +22,7 @@ from sciml.errors import ConfigError, DataError, nearest
 from sciml.operators.making import FROM_DATA, make_model, symmetrized
 from sciml.operators.symmetrized import Symmetrized
 from sciml.presets import PRESETS, Preset, Recipe, Stepping, short_hash
+from sciml.processes import device_of
 from sciml.rollout import Rollout
 from sciml.run import RunFolder
 from sciml.supervised import Supervised
@@ -62,26 +61,6 @@ class Plan:
         }
         settings["objective"]["arguments"]["dataset"] = self.objective.dataset.digest
         return Path("runs") / f"{self.name}-{short_hash(settings)}"
-
-
-def device_of(name: str) -> torch.device:
-    """The device that an option names; "auto" is the GPU where there is one.
-
-    Raises
-    ------
-    ConfigError
-        If torch does not know it or the machine lacks it.
-    """
-    if name == "auto":
-        own = int(os.environ.get("LOCAL_RANK", "0"))  # of several processes each takes a GPU of its own
-        return torch.device("cuda", own) if own < torch.cuda.device_count() else torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {name} cannot be used here: {reason}") from error
-    return device
 
 
 def make_plan(

@@ -13,11 +13,11 @@ from sciml import processes
 from sciml.assessment import Assessment, Row, assess, milliseconds
 from sciml.calling import parameter_count
 from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
-from sciml.cli.output import duration, emit_json, finite, print_table, progress
+from sciml.cli.output import duration, emit_json, print_table, progress
 from sciml.cli.plan import Plan, make_plan
 from sciml.cli.status import requeued_on_signals, say
 from sciml.dataset import Dataset
-from sciml.files import write_json_atomic
+from sciml.files import finite, write_json_atomic
 from sciml.point_assessment import assess_points, point_examples
 from sciml.presets import generator_of
 from sciml.report import duration_text, pick_examples, write_report

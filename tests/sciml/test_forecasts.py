@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from sciml.assessment import Assessment, assess
-from sciml.cli.output import finite
 from sciml.dataset import Dataset, Field, write_dataset
 from sciml.errors import ConfigError
 from sciml.evolution import Evolution
+from sciml.files import finite
 from sciml.grid import Grid
 from sciml.normalization import Normalization
 from sciml.surrogate import Channel, Surrogate
