@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, relative_change, restrict, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, relative_change, restrict, richardson
 from sciml.datasets.numerics.coarse_elliptic import CoarseEllipticSolver
 from sciml.datasets.numerics.elliptic import EllipticSolver, Walls
 from sciml.datasets.numerics.random_fields import GaussianField
@@ -24,8 +24,6 @@ from sciml.schema import Field, Provenance
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
-
-    from sciml.baseline import Baseline
 
 Float = NDArray[np.float64]
 Law = Literal["piecewise", "smooth", "multiscale"]
@@ -202,17 +200,14 @@ class Darcy(Generator):
         split = EllipticSolver(fine.grid).solve(a.repeat(2, axis=1).repeat(2, axis=2), self.source)
         return 2 * relative_change(u, restrict(split, fine.grid, self.grid))  # order 1
 
-    def baselines(self) -> list[Baseline]:
-        """The same equation solved on 1, 1/2, 1/4 and 1/8 of the cells per axis, as far as they are whole.
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> DarcySolver:
+        """The same equation on ``resolution`` cells per axis; on those of the data it reproduces them.
 
-        The first reproduces the data (its error is the rounding of the stored numbers), and all are to be
-        judged with the ``discretization_error`` of the data in mind: about 0.7 percent at 64 x 64.
+        To be judged with the ``discretization_error`` of the data in mind: about 0.7 percent at 64 x 64.
         """
-        return [
-            DarcySolver(self.resolution // factor, self.source)
-            for factor in (1, 2, 4, 8)
-            if self.resolution % factor == 0 and self.resolution // factor >= 2
-        ]
+        return DarcySolver(resolution, self.source)
 
 
 def _multiscale(seed: int, grid: Grid) -> Float:
@@ -254,8 +249,7 @@ class DarcySolver:
         Raises
         ------
         ShapeError
-            If the input has more than one channel, or ``cells`` is neither the number of cells of the grid
-            nor an even fraction of it.
+            If the input has more than one channel, or fewer cells than the solver.
         """
         import torch
 
@@ -263,11 +257,7 @@ class DarcySolver:
             raise ShapeError(
                 f"DarcySolver: inputs must have shape (n, 1, *{grid.shape}), got {tuple(inputs.shape)}."
             )
-        if grid.shape[0] % self.cells:
-            raise ShapeError(
-                f"DarcySolver: {self.cells} cells do not divide the {grid.shape[0]} cells of the grid."
-            )
-        solver = CoarseEllipticSolver(grid, factor=grid.shape[0] // self.cells)
+        solver = CoarseEllipticSolver(grid, [self.cells] * grid.rank)
         a = inputs[:, 0].detach().cpu().numpy().astype(np.float64)
         solution = torch.from_numpy(solver.solve(a, self.source)[:, None])
         return solution.to(device=inputs.device, dtype=inputs.dtype)

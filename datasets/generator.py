@@ -5,23 +5,26 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sciml.baseline import Baseline, MeshBaseline, Stepper
 from sciml.grid import Grid
 from sciml.mesh import Mesh
 from sciml.schema import Field, Provenance
 
 if TYPE_CHECKING:
-    from sciml.baseline import Baseline, Stepper
     from sciml.dataset import Dataset
 
 Float = NDArray[np.float64]
 Values = Float | list[Float]
+
+NOTHING: Mapping[str, Float] = MappingProxyType({})
 
 
 class Generator(ABC):
@@ -82,9 +85,42 @@ class Generator(ABC):
     def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
         """Relative L2 discretization error of the outputs, (n,), from a run on a finer grid."""
 
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those of `coarser`, from that of the solver that made the data down: 1, 3/4, 1/2, 3/8, .. of it."""
+        return halved(getattr(self, "resolution", 0) * getattr(self, "refinement", 1), least=4)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> Baseline | MeshBaseline | Stepper | None:
+        """The same equation, solved on another grid and with other steps.
+
+        Parameters
+        ----------
+        resolution : int
+            In the unit of the solver, see `resolutions`.
+        step : float
+            In units of the longest steps that make sense at this resolution.  A solver without steps is the
+            same for all.
+        known : mapping
+            What the samples to be solved have besides inputs or start, by name, samples first: parameters,
+            fields constant in time, "sample_seed" where the problem itself is drawn.
+
+        Returns
+        -------
+        Baseline, MeshBaseline, Stepper or None
+            None if there is no such solver, or more must be known.
+        """
+        return None
+
     def baselines(self) -> Sequence[Baseline | Stepper]:
-        """Classical solvers of the same equation, from the one that made the data to much cheaper ones."""
-        return []
+        """Classical solvers of the same equation: on the grid of the data and on 1/2, 1/4 and 1/8 of it.
+
+        None where samples differ in more than inputs or start.
+        """
+        sizes = [n for n in self.resolutions[::2] if n <= getattr(self, "resolution", n)][:4]
+        found = [self.coarser(n) for n in sizes]
+        return [solver for solver in found if isinstance(solver, Baseline | Stepper)]
 
     def settings(self) -> dict[str, float | int | str]:
         """The constructor's arguments, for the attributes of the file."""
@@ -141,6 +177,18 @@ class Generator(ABC):
 
         counts = [d if n is None else n for n, d in zip((train, valid, test), self.counts, strict=True)]
         return make(self, path, counts=counts, seed=seed, workers=workers, progress=progress)
+
+
+def halved(finest: int, *, least: int) -> tuple[int, ...]:
+    """1, 3/4, 1/2, 3/8, .. of ``finest``, rounded, down to ``least``.
+
+    Examples
+    --------
+    >>> halved(64, least=8), halved(85, least=16)
+    ((64, 48, 32, 24, 16, 12, 8), (85, 64, 42, 32, 21, 16))
+    """
+    found = [round(part * finest / 2**k) for k in range(finest.bit_length()) for part in (1.0, 0.75)]
+    return tuple(n for n in dict.fromkeys(found) if n >= least)
 
 
 def richardson(

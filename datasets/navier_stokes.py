@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, relative_change
+from sciml.datasets.generator import NOTHING, Generator, Values, relative_change
 from sciml.datasets.numerics.pseudo_spectral import Modes, velocity
 from sciml.datasets.numerics.random_fields import GaussianField
 from sciml.datasets.numerics.vorticity import VorticitySolver
@@ -29,7 +29,7 @@ Forcing = Literal["diagonal", "kolmogorov", "none"]
 
 _WAVES = 16  # of the initial vorticity, 0 .. 15 per axis
 _COURANT = 1.5  # of the data; see NavierStokes
-_STABLE = 2.0  # of the baselines
+_STABLE = 2.0  # of coarser solvers
 _EQUATION = r"w_t + u \cdot \nabla w = \nu \Delta w + f, u = (\psi_y, -\psi_x), -\Delta \psi = w"
 _SOLVER = "Fourier-Galerkin, exact dealiasing (|k| < n/3); ETDRK4 of order 4, Courant number <= {courant:g}"
 
@@ -196,13 +196,16 @@ class NavierStokes(Generator):
         frames = fine.run(initial, self.times.tolist(), courant=_COURANT)
         return 16 / 15 * relative_change(w, frames[..., ::factor, ::factor])
 
-    def baselines(self) -> list[NavierStokesSolver]:
-        """The same solver on as many points as the frames, 1/2 and 1/4 of them, with the longest safe steps.
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> NavierStokesSolver | None:
+        """The same solver on other points, with the longest safe steps; none where the forcing has no place.
 
-        Their cost differs by 8 from one to the next.  All start from a stored frame.
+        The cost differs by 8 from half the points to all of them.  It starts from a stored frame.
         """
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [NavierStokesSolver(size, 1.0, self) for size in sizes if size >= 4]
+        if 3 * self.wavenumber >= resolution:
+            return None
+        return NavierStokesSolver(resolution, step, self, courant=step * _STABLE)
 
 
 @describable
@@ -215,10 +218,12 @@ class NavierStokesSolver:
     resolution : int
         Points per axis, at least 4.  It holds the waves below a third of them and ignores the rest.
     step : float
-        Longest step.  Shorter ones are used for a sample where the Courant number would exceed 2 (the
-        limit of stability is 2.83): ``step=1.0`` means "as long as is safe".
+        Longest step.  Shorter ones are used for a sample where the Courant number would be exceeded:
+        ``step=1.0`` means "as long as is safe".
     flow : NavierStokes
         Viscosity and forcing.
+    courant : float
+        The limit of stability is 2.83.
 
     Examples
     --------
@@ -229,6 +234,7 @@ class NavierStokesSolver:
     resolution: int
     step: float
     flow: NavierStokes = NavierStokes()
+    courant: float = _STABLE
 
     @property
     def name(self) -> str:
@@ -265,7 +271,7 @@ class NavierStokesSolver:
         solver = self.flow.solver(self.resolution)
         values = initial.detach().cpu().numpy().astype(np.float64)
         start = solver.modes.to_values(given.convert(given.to_modes(values), solver.modes))
-        frames = solver.run(start, times, step=self.step, courant=_STABLE)
+        frames = solver.run(start, times, step=self.step, courant=self.courant)
         found = given.to_values(solver.modes.convert(solver.modes.to_modes(frames), given))
         found[:, 0] = values
         return torch.from_numpy(found).to(device=initial.device, dtype=initial.dtype)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sciml.grid import Grid
+    from sciml.mesh import Mesh
 
 
 @runtime_checkable
@@ -22,6 +23,20 @@ class Baseline(Protocol):
 
     def predict(self, inputs: Tensor, grid: Grid) -> Tensor:
         """Inputs (n, in_channels, *space) in physical units to outputs (n, out_channels, *space)."""
+        ...
+
+
+@runtime_checkable
+class MeshBaseline(Protocol):
+    """The same for samples on meshes, one by one."""
+
+    @property
+    def name(self) -> str:
+        """For tables, such as "finite elements of degree 2, 16 triangles per side"."""
+        ...
+
+    def at_nodes(self, inputs: Tensor, mesh: Mesh) -> Tensor:
+        """Inputs (in_channels, node) in physical units to outputs (out_channels, node)."""
         ...
 
 

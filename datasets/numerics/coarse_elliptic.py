@@ -9,19 +9,22 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sciml.datasets.numerics.cells import overlaps
 from sciml.datasets.numerics.elliptic import EllipticSolver
 from sciml.errors import ShapeError
 from sciml.grid import Grid
 
 Float = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class CoarseEllipticSolver:
-    """Approximate finite volumes for zero wall values: `factor` cells per axis become one.
+    """Approximate finite volumes for zero wall values, on fewer cells than the coefficient has.
 
     1. Transmissibilities of the coarse faces from the fine coefficient: along each line of fine cells
        between two coarse centers (or a center and the wall) the resistances are in series, and the lines side
-       by side are in parallel (harmonic along the flux, arithmetic across it).
+       by side are in parallel (harmonic along the flux, arithmetic across it).  Fine cells that a coarse
+       center or face cuts count in part.
     2. A solve on the coarse cells.
     3. Prolongation to the fine cells by interpolation that is linear in the resistance, not in the distance,
        so that its flux is continuous across jumps of the coefficient: along one axis after the other,
@@ -29,19 +32,19 @@ class CoarseEllipticSolver:
        walls.
     4. Two damped Jacobi sweeps on the fine cells.
 
-    With ``factor=1`` it is the fine solver itself.
+    With as many cells it is the fine solver itself.
 
     Parameters
     ----------
     grid : Grid
         The fine cells.
-    factor : int
-        1 or an even divisor of every axis (so that coarse centers lie on fine faces).
+    shape : sequence of int
+        Coarse cells of each axis, at most as many as fine ones.
 
     Raises
     ------
     ShapeError
-        If the factor does not fit the grid.
+        If the shape does not fit the grid.
 
     Notes
     -----
@@ -67,46 +70,44 @@ class CoarseEllipticSolver:
     --------
     >>> a = np.repeat([[1.0, 4.0]], 8, axis=1)
     >>> fine = EllipticSolver(Grid.box((16,))).solve(a)
-    >>> coarse = CoarseEllipticSolver(Grid.box((16,)), factor=2).solve(a)
+    >>> coarse = CoarseEllipticSolver(Grid.box((16,)), [8]).solve(a)
     >>> bool(np.abs(coarse - fine).max() < 0.03 * fine.max())
     True
     """
 
-    def __init__(self, grid: Grid, *, factor: int) -> None:
-        if factor < 1 or (factor > 1 and factor % 2) or any(n % factor for n in grid.shape):
+    def __init__(self, grid: Grid, shape: Sequence[int]) -> None:
+        if len(shape) != grid.rank or not all(1 <= n <= m for n, m in zip(shape, grid.shape, strict=True)):
             raise ShapeError(
-                f"CoarseEllipticSolver: the factor must be 1 or an even divisor of the axes {grid.shape}, "
-                f"got {factor}."
+                f"CoarseEllipticSolver: the shape must have {grid.rank} axes of at most {grid.shape} cells, "
+                f"got {tuple(shape)}."
             )
-        self.factor = factor
         self._fine = EllipticSolver(grid)
-        self._coarse = EllipticSolver(grid.with_shape([n // factor for n in grid.shape]))
+        self._coarse = EllipticSolver(grid.with_shape(shape))
+        self._lines = [_Line(m, n) for m, n in zip(grid.shape, shape, strict=True)]
 
     def solve(self, coefficient: ArrayLike, source: ArrayLike = 1.0) -> Float:
         """Cell values on the fine grid, (n, *shape), for a coefficient (n, *shape) and a source like it."""
         a = np.asarray(coefficient, dtype=np.float64)
-        if self.factor == 1:
+        if self._coarse.grid == self._fine.grid:
             return self._fine.solve(a, source)
         faces = self._fine.transmissibilities(a)  # checks the coefficient
         load = np.broadcast_to(np.asarray(source, dtype=np.float64), a.shape) * self._fine.volume
-        u = self._coarse.solve_network(self._coarse_faces(a), self._sum_blocks(load))
+        u = self._coarse.solve_network(self._coarse_faces(a), self._summed(load, range(len(self._lines))))
         return self._fine.relax(faces, load, self._prolong(u, a), sweeps=2)
 
-    def _sum_blocks(self, values: Float) -> Float:
-        blocks = [size for n in values.shape[1:] for size in (n // self.factor, self.factor)]
-        summed: Float = values.reshape(len(values), *blocks).sum(axis=tuple(range(2, 2 * values.ndim - 1, 2)))
-        return summed
+    def _summed(self, values: Float, axes: Sequence[int]) -> Float:
+        """Sums over the coarse cells along some axes."""
+        for i in axes:
+            values = np.moveaxis(np.moveaxis(values, i + 1, -1) @ self._lines[i].sums, -1, i + 1)
+        return values
 
     def _coarse_faces(self, a: Float) -> list[Float]:
         """Series along the axis, parallel across it."""
         faces = []
         for i, axis in enumerate(self._fine.grid.axes):
-            lines = np.diff(_path(np.moveaxis(1 / a, i + 1, 1), self.factor)[0], axis=1)
+            lines = np.diff(self._lines[i].path(np.moveaxis(1 / a, i + 1, 1))[0], axis=1)
             conductance = np.moveaxis(1 / lines, 1, i + 1) * (self._fine.volume / axis.spacing**2)
-            shape = [len(a)]
-            for j, n in enumerate(self._coarse.grid.shape):
-                shape += [n + 1, 1] if j == i else [n, self.factor]
-            faces.append(conductance.reshape(shape).sum(axis=tuple(range(2, 2 * a.ndim - 1, 2))))
+            faces.append(self._summed(conductance, [j for j in range(len(self._lines)) if j != i]))
         return faces
 
     def _prolong(self, u: Float, a: Float) -> Float:
@@ -115,36 +116,52 @@ class CoarseEllipticSolver:
         for order in permutations(range(rank)):
             values = u
             for at, axis in enumerate(order):
-                values = _interpolate(values, self._on_center_lines(a, order[at + 1 :]), axis, self.factor)
+                on_lines = a
+                for other in order[at + 1 :]:
+                    on_lines = self._lines[other].at_centers(on_lines, other)
+                values = self._lines[axis].interpolate(values, on_lines, axis)
             total += values
         return total / math.factorial(rank)
 
-    def _on_center_lines(self, a: Float, axes: Sequence[int]) -> Float:
+
+class _Line:
+    """One axis: ``size`` fine cells and the ``count`` coarse ones; lengths are in fine cells.
+
+    Attributes
+    ----------
+    sums : (size, count) array
+        How much of each fine cell lies in each coarse one.
+    """
+
+    def __init__(self, size: int, count: int) -> None:
+        self.sums: Float = overlaps(size, count)
+        twice = (2 * np.arange(count) + 1) * size  # 2 count times the position of the centers
+        self._above: Integers = twice // (2 * count)
+        self._below: Integers = -(-twice // (2 * count)) - 1  # the same cell, unless the center is on a face
+        self._part: Float = twice / (2 * count) - self._above
+        # The coarse interval, between centers and walls, of each fine center.
+        self._interval: Integers = np.searchsorted(twice, (2 * np.arange(size) + 1) * count, side="right")
+
+    def path(self, resistance: Float) -> tuple[Float, Float]:
+        """Resistance from the lower wall along axis 1: to coarse centers and walls, and to fine centers."""
+        summed = np.cumsum(resistance, axis=1)
+        fine = summed - 0.5 * resistance
+        part = self._part.reshape(-1, *[1] * (resistance.ndim - 2))
+        before = np.concatenate([np.zeros_like(summed[:, :1]), summed], axis=1)
+        centers = before[:, self._above] + part * resistance[:, self._above]
+        return np.concatenate([before[:, :1], centers, summed[:, -1:]], axis=1), fine
+
+    def at_centers(self, a: Float, axis: int) -> Float:
         """Coefficient along lines through the coarse centers: the mean of the cells on both sides."""
-        half = self.factor // 2
-        for axis in axes:
-            rows = np.moveaxis(a, axis + 1, 1)
-            a = np.moveaxis(
-                (rows[:, half - 1 :: self.factor] + rows[:, half :: self.factor]) / 2, 1, axis + 1
-            )
-        return a
+        rows = np.moveaxis(a, axis + 1, 1)
+        return np.moveaxis((rows[:, self._below] + rows[:, self._above]) / 2, 1, axis + 1)
 
-
-def _path(resistance: Float, factor: int) -> tuple[Float, Float]:
-    """Resistance from the lower wall along axis 1: to coarse centers and walls, and to fine centers."""
-    summed = np.cumsum(resistance, axis=1)
-    fine = summed - 0.5 * resistance
-    centers = summed[:, factor // 2 - 1 :: factor]
-    return np.concatenate([np.zeros_like(summed[:, :1]), centers, summed[:, -1:]], axis=1), fine
-
-
-def _interpolate(values: Float, coefficient: Float, axis: int, factor: int) -> Float:
-    """From coarse centers to fine centers along one axis, linear in the resistance, zero at the walls."""
-    resistance = np.moveaxis(1 / coefficient, axis + 1, 1)
-    points, fine = _path(resistance, factor)
-    rows = np.moveaxis(values, axis + 1, 1)
-    wall = np.zeros_like(rows[:, :1])
-    rows = np.concatenate([wall, rows, wall], axis=1)
-    left = (np.arange(fine.shape[1]) + factor // 2) // factor  # the coarse interval of each fine center
-    weight = (fine - points[:, left]) / (points[:, left + 1] - points[:, left])
-    return np.moveaxis(rows[:, left] + weight * (rows[:, left + 1] - rows[:, left]), 1, axis + 1)
+    def interpolate(self, values: Float, coefficient: Float, axis: int) -> Float:
+        """From coarse centers to fine ones along an axis, linear in the resistance, zero at the walls."""
+        points, fine = self.path(np.moveaxis(1 / coefficient, axis + 1, 1))
+        rows = np.moveaxis(values, axis + 1, 1)
+        wall = np.zeros_like(rows[:, :1])
+        rows = np.concatenate([wall, rows, wall], axis=1)
+        left = self._interval
+        weight = (fine - points[:, left]) / (points[:, left + 1] - points[:, left])
+        return np.moveaxis(rows[:, left] + weight * (rows[:, left + 1] - rows[:, left]), 1, axis + 1)

@@ -375,7 +375,7 @@ def test_baselines_roll_out():
     flow = NavierStokes(resolution=32, final_time=3.0, frames=4)
     (w,) = flow.sample([0, 1])
     baselines = flow.baselines()
-    assert [b.resolution for b in baselines] == [32, 16, 8]
+    assert [b.resolution for b in baselines] == [32, 16, 8, 4]
     assert baselines[1].name == "pseudo-spectral 16x16, steps up to 1"
     initial = torch.tensor(w[:, 0], dtype=torch.float32)
     errors = []
