@@ -51,7 +51,7 @@ class Made:
 
     def open(self, folder: Path, *, progress: Progress | None = None) -> Dataset:
         """As `Source.open`.  The file is named after the generator: protocols on equal data share it."""
-        return self.generated.open(folder, self.generated.generator.name, progress=progress)
+        return self.generated.open(folder, self.generated.generator.name.replace("_", "-"), progress=progress)
 
     def describe(self) -> dict[str, Any]:
         """Generator, settings, seed and split."""
@@ -255,6 +255,7 @@ class Benchmark:
             "loss": describe(self.loss),
             "metric": f"{self.metric}, in physical units, mean over test samples",
             "recipe": {name: value for name, value in recipe.items() if name != "steps"},
+            "budget": self.budget,
             "selection": SELECTION,
         }
 
