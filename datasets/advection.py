@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.pseudo_spectral import Modes
-from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
 from sciml.datasets.numerics.series import box, check_settings, instants
+from sciml.datasets.numerics.spectral_solver import Bound, SpectralSolver
 from sciml.datasets.numerics.starts import SineSum
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
@@ -134,16 +134,30 @@ class Advection(Generator):
         """Relative L2 distance to the values on twice the points: rounding."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=1)
 
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float = math.inf) -> Float:
-        """Frames (n, len(times), 1, *space) from values (n, 1, *space) on any grid; exact, without steps."""
-        grid, at = self.grid.with_shape(initial.shape[2:]), np.asarray(times, dtype=np.float64).tolist()
-        velocity = [self.speed] * self.rank
-        return np.stack([transported(u, grid, velocity, at)[:, None] for (u,) in initial])
+    def evolve(
+        self,
+        initial: Float,
+        times: ArrayLike,
+        *,
+        step: float = math.inf,
+        known: Mapping[str, Float] = NOTHING,
+    ) -> Float:
+        """Frames (n, len(times), 1, *space) from values (n, 1, *space) on any grid; exact, without steps.
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """Trigonometric interpolants on 1, 1/2 and 1/4 of the points, moved exactly; none if beta varies."""
-        step = self.final_time / (self.frames - 1)
-        return [] if self.spread else coarser(self, self.resolution, step, least=2)
+        With the velocities ``known["beta"]``, (n,), if they are given.
+        """
+        grid, at = self.grid.with_shape(initial.shape[2:]), np.asarray(times, dtype=np.float64).tolist()
+        beta = np.broadcast_to(known.get("beta", self.speed), len(initial)).tolist()
+        pairs = zip(initial, beta, strict=True)
+        return np.stack([transported(u, grid, [one] * self.rank, at)[:, None] for (u,), one in pairs])
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver | None:
+        """The trigonometric interpolant, moved exactly, without steps; a beta that varies must be known."""
+        if self.spread and "beta" not in known:
+            return None
+        return SpectralSolver(Bound(self, known) if self.spread else self, resolution, self.final_time)
 
 
 def transported(

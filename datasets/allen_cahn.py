@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import reaction_diffusion
-from sciml.datasets.generator import Generator, Values, restrict, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, restrict, richardson
 from sciml.datasets.numerics.pseudo_spectral import Modes
-from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
 from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.spectral_solver import SpectralSolver
 from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
 from sciml.datasets.solutions import Function
@@ -147,10 +147,11 @@ class AllenCahn(Generator):
             step=min(step, self.step / self.reaction),
         )
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the points, with the longest steps that are stable."""
-        flow = replace(self, step=1.0)
-        return coarser(flow, self.resolution, 1.0 / self.reaction, least=4)
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver:
+        """The same solver on other points, with steps in units of the longest that are stable."""
+        return SpectralSolver(replace(self, step=step), resolution, step / self.reaction)
 
 
 def energy(u: Float, grid: Grid, *, diffusivity: float, reaction: float) -> Float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, restrict, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, restrict, richardson
 from sciml.datasets.numerics.periodic import solved
 from sciml.datasets.numerics.pseudo_spectral import Modes
 from sciml.datasets.numerics.random_fields import GaussianField
-from sciml.datasets.numerics.semilinear import (
-    PeriodicSolver,
-    Semilinear,
-    coarser,
-    longest_steps,
-    resample,
-    run,
-)
+from sciml.datasets.numerics.semilinear import Semilinear, longest_steps, run
 from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.spectral_solver import Bound, SpectralSolver, resample
 from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
@@ -161,14 +155,28 @@ class Burgers(Generator):
         fine = replace(self, resolution=2 * self.resolution, courant=self.courant / 2)
         return richardson(self, fine, seeds, arrays, order=4)
 
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float = math.inf) -> Float:
-        """Frames (n, len(times), rank, *space) from values (n, rank, *space) on any grid of the unit box."""
-        return self._frames(initial, np.asarray(times, dtype=np.float64), None, step)
+    def evolve(
+        self,
+        initial: Float,
+        times: ArrayLike,
+        *,
+        step: float = math.inf,
+        known: Mapping[str, Float] = NOTHING,
+    ) -> Float:
+        """Frames (n, len(times), rank, *space) from values (n, rank, *space) on any grid of the unit box.
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the points, with long steps; none if nu varies."""
-        flow, step = replace(self, courant=1.5), self.final_time / (self.frames - 1)
-        return [] if self.variation else coarser(flow, self.resolution, step)
+        With the viscosities ``known["nu"]``, (n,), if they are given.
+        """
+        return self._frames(initial, np.asarray(times, dtype=np.float64), known.get("nu"), step)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver | None:
+        """The same solver on other points, with long steps; where nu varies, it must be known."""
+        flow, gap = replace(self, courant=1.5 * step), self.final_time / (self.frames - 1)
+        if self.variation and "nu" not in known:
+            return None
+        return SpectralSolver(Bound(flow, known) if self.variation else flow, resolution, step * gap)
 
     def _frames(self, initial: Float, times: Float, nu: Float | None, step: float) -> Float:
         modes = Modes(self.grid.with_shape(initial.shape[2:]))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import reaction_diffusion
-from sciml.datasets.generator import Generator, Values, richardson
-from sciml.datasets.numerics.semilinear import PeriodicSolver
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.spectral_solver import SpectralSolver
 from sciml.datasets.numerics.starts import smooth_field, subseeds
-from sciml.datasets.reaction_diffusion import EVEN, SOLVER, even_extension, even_grid, evolved
+from sciml.datasets.reaction_diffusion import EVEN, SOLVER, evolved
 from sciml.datasets.solutions import Function
 from sciml.description import describable
-from sciml.errors import ShapeError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
 if TYPE_CHECKING:
     import xarray
-    from torch import Tensor
 
 Float = NDArray[np.float64]
 
@@ -126,7 +124,7 @@ class FitzHughNagumo(Generator):
         """Frames of u and v for each seed, (n, frames, *space)."""
         law = smooth_field(self.rank, boundary="neumann", scale=0.35, modes=8)
         drawn = [law.sample(subseeds(seeds, stream), self.grid) for stream in (0, 1)]
-        found = self.evolve(np.tanh(np.stack(drawn, axis=1)), self.grid, self.times, step=self.step)
+        found = self.evolve(np.tanh(np.stack(drawn, axis=1)), self.times, step=self.step)
         return found[:, :, 0].copy(), found[:, :, 1].copy()
 
     def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
@@ -134,11 +132,11 @@ class FitzHughNagumo(Generator):
         fine = replace(self, resolution=2 * self.resolution, step=self.step / 2)
         return richardson(self, fine, seeds, arrays, order=4)
 
-    def evolve(self, initial: Float, grid: Grid, times: ArrayLike, *, step: float) -> Float:
-        """Frames (n, len(times), 2, *grid.shape) from (u, v), (n, 2, *grid.shape); see `evolved`."""
+    def evolve(self, initial: Float, times: ArrayLike, *, step: float) -> Float:
+        """Frames (n, len(times), 2, *space) from (u, v), (n, 2, *space), on any grid of the box."""
         return evolved(
             initial,
-            grid,
+            self.grid.with_shape(initial.shape[2:]),
             times,
             diffusivity=(self.activator, self.inhibitor),
             reaction=self.reaction,
@@ -146,75 +144,11 @@ class FitzHughNagumo(Generator):
             step=step,
         )
 
-    def baselines(self) -> list[NoFluxSolver]:
-        """The same solver on as many intervals, 1/2 and 1/4 of them, with steps four times as long."""
-        sizes = [self.resolution // factor for factor in (1, 2, 4)]
-        return [NoFluxSolver(self, size, 4 * self.step) for size in sizes if size >= 4]
-
-
-@describable
-@dataclass(frozen=True)
-class NoFluxSolver:
-    """Classical solver between walls without flux on its own grid and with its own step, for roll-outs.
-
-    That of the periodic equation (`PeriodicSolver`) for the even extension of the state.
-
-    Parameters
-    ----------
-    flow : FitzHughNagumo
-    resolution : int
-        Intervals per axis.
-    step : float
-        Longest step.
-    """
-
-    flow: FitzHughNagumo
-    resolution: int
-    step: float
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        shape = "x".join([str(self.resolution)] * self.flow.rank)
-        return f"pseudo-spectral {shape} without flux, steps up to {self.step:g}"
-
-    def trajectory(self, initial: Tensor, times: Sequence[float]) -> Tensor:
-        """Frames (n, len(times), 2, *space) from (u, v) = ``initial``, (n, 2, *space), nodes with both ends.
-
-        Raises
-        ------
-        ShapeError
-            If ``initial`` does not have these axes.
-        """
-        import torch
-
-        rank = self.flow.rank
-        if initial.ndim != rank + 2 or initial.shape[1] != 2:
-            raise ShapeError(
-                f"NoFluxSolver: initial must have shape (n, 2, *space) with {rank} axes of space, got "
-                f"{tuple(initial.shape)}."
-            )
-        grid = self.flow.grid.with_shape(tuple(initial.shape[2:]))
-        whole = torch.from_numpy(even_extension(initial.detach().cpu().numpy().astype(np.float64), grid))
-        solver = PeriodicSolver(_Mirrored(self.flow), 2 * self.resolution, self.step)
-        here: tuple[Any, ...] = (..., *map(slice, grid.shape))
-        found = solver.trajectory(whole, times)[here]
-        found[:, 0] = initial
-        return found.to(device=initial.device, dtype=initial.dtype)
-
-
-@dataclass(frozen=True)
-class _Mirrored:
-    """The same system on the periodic box that holds the even extensions."""
-
-    flow: FitzHughNagumo
-
-    @property
-    def grid(self) -> Grid:
-        return even_grid(self.flow.grid)
-
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float) -> Float:
-        return self.flow.evolve(initial, self.grid.with_shape(initial.shape[2:]), times, step=step)
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver:
+        """The same solver on other intervals, with steps in units of four of the data."""
+        return SpectralSolver(self, resolution, 4 * step * self.step, "neumann")
 
 
 def solve(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets import reaction_diffusion
-from sciml.datasets.generator import Generator, Values, restrict, richardson
-from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
+from sciml.datasets.generator import NOTHING, Generator, Values, restrict, richardson
 from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.spectral_solver import SpectralSolver
 from sciml.datasets.numerics.starts import subseeds
 from sciml.datasets.reaction_diffusion import SOLVER, evolved
 from sciml.datasets.solutions import Function
@@ -169,10 +169,12 @@ class GrayScott(Generator):
             step=min(step, self.step),
         )
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the points, with steps that are twice as long."""
-        flow = replace(self, step=2 * self.step)
-        return coarser(flow, self.resolution, flow.step, least=4)
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver:
+        """The same solver on other points, with steps in units of twice those of the data."""
+        flow = replace(self, step=2 * step * self.step)
+        return SpectralSolver(flow, resolution, flow.step)
 
 
 def reaction(u: Float, v: Float, feed: float, removal: float, rate: float) -> tuple[Float, Float]:

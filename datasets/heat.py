@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.random_fields import Boundary
-from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
 from sciml.datasets.numerics.series import Series, box, check_settings, instants
+from sciml.datasets.numerics.spectral_solver import Bound, SpectralSolver, resample
 from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
@@ -136,20 +136,34 @@ class Heat(Generator):
         """Relative L2 distance to the solution on twice the points: rounding from 16 intervals on."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=4)
 
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float = math.inf) -> Float:
+    def evolve(
+        self,
+        initial: Float,
+        times: ArrayLike,
+        *,
+        step: float = math.inf,
+        known: Mapping[str, Float] = NOTHING,
+    ) -> Float:
         """Frames (n, len(times), 1, *space) from values (n, 1, *space) on any grid; exact, without steps.
 
-        Without source.
+        With the sources ``known["f"]`` (n, *space), on any grid too, if they are given.
         """
-        series = Series(self.grid.with_shape(initial.shape[2:]), self.boundary)
-        at = np.asarray(times, dtype=np.float64).tolist()
-        return np.stack([diffused(u, series, self.diffusivity, at)[:, None] for (u,) in initial])
+        grid, at = self.grid.with_shape(initial.shape[2:]), np.asarray(times, dtype=np.float64).tolist()
+        series = Series(grid, self.boundary)
+        sources: Iterable[Float | None] = [None] * len(initial)
+        if "f" in known:
+            sources = resample(known["f"], self.grid.with_shape(known["f"].shape[1:]), grid, self.boundary)
+        pairs = zip(initial, sources, strict=True)
+        return np.stack([diffused(u, series, self.diffusivity, at, f)[:, None] for (u,), f in pairs])
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same on 1, 1/2 and 1/4 of the points; none with walls or sources."""
-        plain = self.boundary == "periodic" and not self.strength
-        step = self.final_time / (self.frames - 1)
-        return coarser(self, self.resolution, step, least=2) if plain else []
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver | None:
+        """The series of fewer points, exact in time, whatever the step; a source must be known."""
+        if self.strength and "f" not in known:
+            return None
+        flow = Bound(self, known) if self.strength else self
+        return SpectralSolver(flow, resolution, self.final_time, self.boundary)
 
 
 def diffused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.periodic import solved
 from sciml.datasets.numerics.pseudo_spectral import Modes
-from sciml.datasets.numerics.semilinear import (
-    PeriodicSolver,
-    Semilinear,
-    coarser,
-    longest_steps,
-    pointwise,
-    run,
-)
+from sciml.datasets.numerics.semilinear import Semilinear, longest_steps, pointwise, run
 from sciml.datasets.numerics.series import check_settings
+from sciml.datasets.numerics.spectral_solver import SpectralSolver
 from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled
 from sciml.description import describable
@@ -152,10 +146,12 @@ class KortewegDeVries(Generator):
         instants = np.asarray(times, dtype=np.float64)
         return run(equation, initial, instants, step=longest_steps(steps, instants, step))
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the points, with long steps."""
-        flow, step = replace(self, courant=2.0), self.final_time / (self.frames - 1)
-        return coarser(flow, self.resolution, step)
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver:
+        """The same solver on other points, with long steps, at most from frame to frame."""
+        flow, gap = replace(self, courant=2.0 * step), self.final_time / (self.frames - 1)
+        return SpectralSolver(flow, resolution, step * gap)
 
     def _starts(self, seeds: Sequence[int]) -> Float:
         """At the nodes, (n, resolution), from waves that the solver holds."""

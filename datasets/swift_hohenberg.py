@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, restrict, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, restrict, richardson
 from sciml.datasets.numerics.pseudo_spectral import Modes
-from sciml.datasets.numerics.semilinear import PeriodicSolver, Semilinear, coarser, pointwise, run
+from sciml.datasets.numerics.semilinear import Semilinear, pointwise, run
 from sciml.datasets.numerics.series import box, check_settings
+from sciml.datasets.numerics.spectral_solver import SpectralSolver
 from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.reaction_diffusion import SOLVER, solved_field
 from sciml.datasets.solutions import Function
@@ -139,10 +140,12 @@ class SwiftHohenberg(Generator):
         equation = partial(system, modes, control=self.control, asymmetry=self.asymmetry)
         return run(equation, initial, times, step=min(step, self.step))
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the points, with steps that are four times as long."""
-        flow = replace(self, step=4 * self.step)
-        return coarser(flow, self.resolution, flow.step, least=4)
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver:
+        """The same solver on other points, with steps in units of four of the data."""
+        flow = replace(self, step=4 * step * self.step)
+        return SpectralSolver(flow, resolution, flow.step)
 
 
 def system(modes: Modes, *, control: float, asymmetry: float) -> Semilinear:

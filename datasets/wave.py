@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.random_fields import Boundary, GaussianField
-from sciml.datasets.numerics.semilinear import PeriodicSolver, coarser
 from sciml.datasets.numerics.series import Series, box, check_settings, instants
+from sciml.datasets.numerics.spectral_solver import Bound, SpectralSolver, resample
 from sciml.datasets.numerics.starts import smooth_field, subseeds
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
@@ -133,8 +133,7 @@ class Wave(Generator):
         if not self.variation:
             frames = np.stack([propagated(start, series, self.speed, at) for start in starts])
             return frames[:, :, 0].copy(), frames[:, :, 1].copy()
-        even: Boundary = "periodic" if self.boundary == "periodic" else "neumann"
-        law = _law(self.rank, even, held)
+        law = _law(self.rank, _even(self.boundary), held)
         c = self.speed * np.exp(self.variation * law.sample(subseeds(seeds, 1), self.grid))
         frames = np.stack([propagated(s, series, each, at) for s, each in zip(starts, c, strict=True)])
         return c, frames[:, :, 0].copy(), frames[:, :, 1].copy()
@@ -143,20 +142,40 @@ class Wave(Generator):
         """Relative L2 error, (n,), of u or v, the larger: 16/15 of the change on twice the points."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=4)
 
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float = math.inf) -> Float:
+    def evolve(
+        self,
+        initial: Float,
+        times: ArrayLike,
+        *,
+        step: float = math.inf,
+        known: Mapping[str, Float] = NOTHING,
+    ) -> Float:
         """Frames (n, len(times), 2, *space) from (u, v), (n, 2, *space), on any grid; exact, without steps.
 
-        With constant speed.
+        With the speeds ``known["c"]`` (n, *space), on any grid too, if they are given.
         """
-        series = Series(self.grid.with_shape(initial.shape[2:]), self.boundary)
-        at = np.asarray(times, dtype=np.float64).tolist()
-        return np.stack([propagated(start, series, self.speed, at) for start in initial])
+        grid, at = self.grid.with_shape(initial.shape[2:]), np.asarray(times, dtype=np.float64).tolist()
+        series = Series(grid, self.boundary)
+        speeds: Iterable[float | Float] = [self.speed] * len(initial)
+        if "c" in known:
+            given = self.grid.with_shape(known["c"].shape[1:])
+            speeds = np.exp(resample(np.log(known["c"]), given, grid, _even(self.boundary)))
+        pairs = zip(initial, speeds, strict=True)
+        return np.stack([propagated(start, series, c, at) for start, c in pairs])
 
-    def baselines(self) -> list[PeriodicSolver]:
-        """The same on 1, 1/2 and 1/4 of the points; none with walls or variable speed."""
-        plain = self.boundary == "periodic" and not self.variation
-        step = self.final_time / (self.frames - 1)
-        return coarser(self, self.resolution, step, least=2) if plain else []
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> SpectralSolver | None:
+        """The series of fewer points, exact in time, whatever the step; a speed that varies must be known."""
+        if self.variation and "c" not in known:
+            return None
+        flow = Bound(self, known) if self.variation else self
+        return SpectralSolver(flow, resolution, self.final_time, self.boundary)
+
+
+def _even(boundary: Boundary) -> Boundary:
+    """That of the logarithm of the speed."""
+    return "periodic" if boundary == "periodic" else "neumann"
 
 
 def _law(rank: int, boundary: Boundary, held: int) -> GaussianField:

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import restrict
 from sciml.datasets.numerics.pseudo_spectral import Modes
-from sciml.datasets.numerics.semilinear import Semilinear, resample, run
+from sciml.datasets.numerics.semilinear import Semilinear, run
 from sciml.datasets.numerics.series import instants
+from sciml.datasets.numerics.spectral_solver import resample
 from sciml.datasets.solutions import Function, on_grid
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid

@@ -1,4 +1,4 @@
-"""Periodic semilinear systems u_t = L u + N(u, t) with diagonal L: one solver, two time schemes, any rank."""
+"""Periodic semilinear systems u_t = L u + N(u, t) with diagonal L: two time schemes, any rank."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes
-from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
-from sciml.grid import Grid
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from sciml.errors import ConfigError
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -309,95 +304,3 @@ def _durations(times: Float) -> Float:
 def longest_steps(steps: Float, times: Float, step: float) -> Float:
     """Steps (samples,) for `run` that are at most ``step`` and the whole time; also where they are NaN."""
     return np.fmin(steps, min(step, float(np.ptp(times)) or 1.0))
-
-
-def resample(values: Float, grid: Grid, other: Grid) -> Float:
-    """Values (..., *grid.shape) of periodic fields, at the nodes of another grid of the domain.
-
-    Waves that the coarser of the two grids cannot hold are dropped.
-    """
-    here, there = Modes(grid, degree=1), Modes(other, degree=1)
-    return there.to_values(here.convert(here.to_modes(values), there))
-
-
-class Flow(Protocol):
-    """What `PeriodicSolver` asks of a generator."""
-
-    @property
-    def grid(self) -> Grid:
-        """Periodic nodes; the domain counts, not the number of points."""
-        ...
-
-    def evolve(self, initial: Float, times: ArrayLike, *, step: float) -> Float:
-        """Frames (n, len(times), components, *space) from values on any grid of the domain; see `run`."""
-        ...
-
-
-@describable
-@dataclass(frozen=True)
-class PeriodicSolver:
-    """Classical solver of a periodic equation on its own grid and with its own step, for roll-outs.
-
-    Parameters
-    ----------
-    flow : Flow
-        A generator whose samples share all their parameters.
-    resolution : int
-        Points per axis.
-    step : float
-        Longest step.
-
-    Raises
-    ------
-    ShapeError
-        From `trajectory`, if ``initial`` does not have the axes of the flow.
-    """
-
-    flow: Flow
-    resolution: int
-    step: float
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        shape = "x".join([str(self.resolution)] * self.flow.grid.rank)
-        return f"pseudo-spectral {shape}, steps up to {self.step:g}"
-
-    def trajectory(self, initial: Tensor, times: Sequence[float]) -> Tensor:
-        """Frames (n, len(times), [components,] *space) from the state ``initial`` (n, [components,] *space).
-
-        Parameters
-        ----------
-        initial : tensor
-            At the nodes of any grid of the domain: cut to the waves of the solver's grid.
-        times : increasing
-            Frame 0 is ``initial`` as it is.
-
-        Returns
-        -------
-        tensor
-            Type and device of ``initial``; NaN from where a solution has blown up.
-        """
-        import torch
-
-        rank = self.flow.grid.rank
-        if initial.ndim not in (rank + 1, rank + 2):
-            raise ShapeError(
-                f"PeriodicSolver: initial must have shape (n, [components,] *space) with {rank} axes of "
-                f"space, got {tuple(initial.shape)}."
-            )
-        given = self.flow.grid.with_shape(tuple(initial.shape[-rank:]))
-        grid = self.flow.grid.with_shape((self.resolution,) * rank)
-        values = initial.detach().cpu().numpy().astype(np.float64)
-        state = values if initial.ndim == rank + 2 else values[:, None]
-        frames = self.flow.evolve(resample(state, given, grid), times, step=self.step)
-        found = resample(frames, grid, given)
-        found[:, 0] = state
-        shaped = found.reshape(len(values), len(times), *values.shape[1:])
-        return torch.from_numpy(shaped).to(device=initial.device, dtype=initial.dtype)
-
-
-def coarser(flow: Flow, resolution: int, step: float, *, least: int = 8) -> list[PeriodicSolver]:
-    """Solvers on 1, 1/2 and 1/4 of the points, those with ``least`` or more."""
-    sizes = [resolution // factor for factor in (1, 2, 4)]
-    return [PeriodicSolver(flow, size, step) for size in sizes if size >= least]

@@ -152,7 +152,7 @@ def test_advection_samples():
     np.testing.assert_allclose(u[1, 2], start(x - beta[1], y - beta[1]), atol=1e-12)
     finer = dataclasses.replace(data, resolution=64).sample([1, 2, 3])[0]
     np.testing.assert_allclose(finer[..., ::2, ::2], u, atol=1e-12)
-    assert data.baselines() == [] and len(dataclasses.replace(data, spread=0.0).baselines()) == 3
+    assert data.baselines() == [] and len(dataclasses.replace(data, spread=0.0).baselines()) == 4
 
 
 def test_advection_refusals():
