@@ -11,8 +11,10 @@ torch.Size([4, 3, 32])
 
 from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
+from sciml.operators.resnet import ResNet
 from sciml.operators.symmetrized import Symmetrized
 from sciml.operators.tfno import TFNO
+from sciml.operators.unet import UNet
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO", "TFNO", "FFNO", "Symmetrized"]
+__all__ = ["FNO", "TFNO", "FFNO", "UNet", "ResNet", "Symmetrized"]
