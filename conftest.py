@@ -22,6 +22,13 @@ if find_spec("sciml") is None:
 torch.set_num_threads(1)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process per core for the whole suite; none besides this one for the files that somebody names."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without a GPU its tests are skipped, also when somebody selects them."""
     if not torch.cuda.is_available():
