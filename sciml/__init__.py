@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sciml import plots as plots
     from sciml.appending import append_dataset
     from sciml.artefact import check_artefact
+    from sciml.comparison.comparison import Comparison, compare
     from sciml.dataset import Dataset, open_dataset
     from sciml.dataset_writing import write_dataset
     from sciml.description import build, describe
@@ -67,6 +68,8 @@ __all__ = [
     "Run",
     "Surrogate",
     "check_artefact",
+    "compare",
+    "Comparison",
     "describe",
     "build",
     "metrics",
@@ -106,6 +109,8 @@ _DEFINED_IN = {
     "Run": "run",
     "Surrogate": "surrogate",
     "check_artefact": "artefact",
+    "compare": "comparison.comparison",
+    "Comparison": "comparison.comparison",
     "describe": "description",
     "build": "description",
     "metrics": "metrics",

@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sciml.comparison.comparison import Comparison, compare
     from sciml.comparison.contest import Contest, Judgement, Plan, Reference
     from sciml.comparison.entry import Entry
 
-__all__ = ["Contest", "Entry", "Judgement", "Plan", "Reference"]
+__all__ = ["compare", "Comparison", "Contest", "Entry", "Judgement", "Plan", "Reference"]
 
 _DEFINED_IN = {
+    "compare": "comparison",
+    "Comparison": "comparison",
     "Contest": "contest",
     "Entry": "entry",
     "Judgement": "contest",

@@ -33,21 +33,21 @@ def main() -> None:
     """One function, then the end."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    stream = os.fdopen(os.dup(0), "rb")
-    path, threads = pickle.load(stream)
-    sys.path[:] = path
-    function, arguments = pickle.load(stream)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
 
     def send(message: dict[str, Any]) -> None:
         rest = json.dumps(message).encode() + b"\n"
         while rest:
             rest = rest[os.write(answers, rest) :]
 
+    stream = os.fdopen(os.dup(0), "rb")
+    path, threads = pickle.load(stream)
+    sys.path[:] = path
     try:
+        function, arguments = pickle.load(stream)
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        import torch
+
+        torch.set_num_threads(threads)
         answer = {"answer": function(lambda told: send({"told": told}), *arguments)}
     except Exception as error:
         traceback.print_exc()

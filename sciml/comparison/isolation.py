@@ -63,6 +63,7 @@ def run_isolated(
         env=environment,
     )
     assert child.stdin is not None and child.stdout is not None
+    _living.add(child)
     answer: dict[str, Any] = {}
     try:
         with contextlib.suppress(BrokenPipeError):
@@ -80,6 +81,7 @@ def run_isolated(
         _stop(child)
         raise
     finally:
+        _living.discard(child)
         for pipe in (child.stdin, child.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -97,6 +99,16 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     except BaseException:  # also a second Ctrl-C
         child.kill()
         child.wait()
+
+
+_living: set[subprocess.Popen[bytes]] = set()
+
+
+def stop_children() -> None:
+    """Tell all children of this process to write their checkpoints and end; those who wait for them go on."""
+    for child in list(_living):
+        with contextlib.suppress(OSError):
+            child.terminate()
 
 
 def _ending(status: int) -> str:

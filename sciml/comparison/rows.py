@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sciml.errors import DataError
 from sciml.files import dump_json, finite, locked_folder
 
 Row = Mapping[str, Any]
+R = TypeVar("R", bound=Row)
 
 NAME = "rows.jsonl"
 
@@ -30,7 +31,7 @@ def identity(row: Row) -> tuple[Any, ...]:
     return (row["kind"], *(row.get(name) for name in _IDENTITY.get(row["kind"], ())))
 
 
-def current(rows: Iterable[Row]) -> list[Row]:
+def current(rows: Iterable[R]) -> list[R]:
     """Rows without those that later ones replace, such as a failed unit that a second call finished.
 
     Examples
@@ -39,7 +40,10 @@ def current(rows: Iterable[Row]) -> list[Row]:
     >>> [row["status"] for row in current([failed, {**failed, "status": "finished"}])]
     ['finished']
     """
-    return list({identity(row): row for row in rows}.values())
+    kept = {identity(row): row for row in rows}
+    # An entry that failed at its calibration has no steps yet.
+    tried = {(*key[:-1], None) for key, row in kept.items() if row["kind"] == "unit" and key[-1] is not None}
+    return [row for key, row in kept.items() if key not in tried]
 
 
 def untimed(row: Row) -> dict[str, Any]:
@@ -98,9 +102,9 @@ class Rows:
 
 def _end_of_lines(file: Any) -> int:
     """The size of the file up to the end of its last whole line."""
-    end, block = file.seek(0, os.SEEK_END), 65536
+    end: int = file.seek(0, os.SEEK_END)
     while end > 0:
-        start = max(0, end - block)
+        start = max(0, end - 65536)
         file.seek(start)
         at: int = file.read(end - start).rfind(b"\n")
         if at >= 0:
