@@ -1,3 +1,102 @@
-"""Physics-informed networks: problems, domains, samplers, weightings and the residual objective."""
+"""Physics-informed networks: problems, domains, samplers, networks, recipes and the residual objective.
 
-__all__: list[str] = []
+Examples
+--------
+>>> from sciml import pinns
+>>> problem = pinns.problems.Burgers()
+>>> problem.domain.bounds
+((-1.0, 1.0), (0.0, 1.0))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sciml.pinns import networks as networks
+    from sciml.pinns import problems as problems
+    from sciml.pinns import recipes as recipes
+    from sciml.pinns import samplers as samplers
+    from sciml.pinns.conditions import Condition, Dirichlet, Initial, Neumann, Periodic, PointData, Robin
+    from sciml.pinns.constrained import Constrained, Coordinates
+    from sciml.pinns.domain import Ball, Box, Domain, Geometry
+    from sciml.pinns.problem import Ansatz, Classical, Coefficient, Problem, Solution, component
+    from sciml.pinns.recipe import Recipe, Stage
+    from sciml.pinns.residual import Residual
+    from sciml.pinns.solving import solve
+
+__all__ = [
+    # problems
+    "Problem",
+    "Domain",
+    "Geometry",
+    "Box",
+    "Ball",
+    "Condition",
+    "Dirichlet",
+    "Neumann",
+    "Robin",
+    "Periodic",
+    "Initial",
+    "PointData",
+    "Coefficient",
+    "Ansatz",
+    "Solution",
+    "Classical",
+    "component",
+    "problems",
+    # training
+    "Residual",
+    "Constrained",
+    "Coordinates",
+    "networks",
+    "samplers",
+    "Recipe",
+    "Stage",
+    "recipes",
+    "solve",
+]
+
+# Public name -> the module that defines it. A name that is a module itself maps to itself.
+_DEFINED_IN = {
+    "Problem": "problem",
+    "Domain": "domain",
+    "Geometry": "domain",
+    "Box": "domain",
+    "Ball": "domain",
+    "Condition": "conditions",
+    "Dirichlet": "conditions",
+    "Neumann": "conditions",
+    "Robin": "conditions",
+    "Periodic": "conditions",
+    "Initial": "conditions",
+    "PointData": "conditions",
+    "Coefficient": "problem",
+    "Ansatz": "problem",
+    "Solution": "problem",
+    "Classical": "problem",
+    "component": "problem",
+    "problems": "problems",
+    "Residual": "residual",
+    "Constrained": "constrained",
+    "Coordinates": "constrained",
+    "networks": "networks",
+    "samplers": "samplers",
+    "Recipe": "recipe",
+    "Stage": "recipe",
+    "recipes": "recipes",
+    "solve": "solving",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module 'sciml.pinns' has no attribute {name!r}")
+    home = _DEFINED_IN[name]
+    module = import_module(f"sciml.pinns.{home}")
+    value = module if home == name else getattr(module, name)
+    globals()[name] = value  # found once; __getattr__ is not asked again
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

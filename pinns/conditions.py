@@ -1,0 +1,260 @@
+"""What holds besides the equation: on the boundary, at the start, between opposite faces, at given points."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sciml.description import describable
+from sciml.errors import ConfigError
+from sciml.kernels.jet import jet
+from sciml.pinns.domain import Domain, Source
+
+Function = Callable[[Tensor], Tensor]
+"""Of points (n, dim) to values (n,)."""
+Value = float | Function
+
+
+class Condition(ABC):
+    """One condition: where it is looked at, and by how much a function misses it.
+
+    ``rows`` are what is looked at, one line each: a point, with whatever belongs to it (a normal, the
+    opposite point, a measured value) behind it.  Samplers choose and keep whole rows.
+    """
+
+    name: str
+    component: int
+
+    @abstractmethod
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        """``count`` rows, float64."""
+
+    @abstractmethod
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        """What should be zero, (n,) or several numbers a row; u is one component, (n, dim) to (n,)."""
+
+    @property
+    def fixed(self) -> int | None:
+        """The number of rows if they are given and not drawn."""
+        return None
+
+
+@describable
+@dataclass(frozen=True)
+class Dirichlet(Condition):
+    """``u = value`` on faces.
+
+    Parameters
+    ----------
+    value : float or function of points (n, dim)
+    faces : sequence of str, optional
+        Those of the geometry, all by default.
+    component : int
+        Of a system.
+    name : str
+        Of the term in the loss.
+    """
+
+    value: Value = 0.0
+    faces: tuple[str, ...] | None = None
+    component: int = 0
+    name: str = "boundary"
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        return domain.boundary(source, count, self.faces)
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        x = rows[:, : domain.dim]
+        return u(x) - value_at(self.value, x)
+
+
+@describable
+@dataclass(frozen=True)
+class Robin(Condition):
+    """``∂u/∂n + coefficient u = value`` on faces, n outward; `Neumann` where the coefficient is 0.
+
+    Parameters
+    ----------
+    coefficient, value : float or function of points (n, dim)
+    faces, component, name
+        As for `Dirichlet`.
+    """
+
+    coefficient: Value = 0.0
+    value: Value = 0.0
+    faces: tuple[str, ...] | None = None
+    component: int = 0
+    name: str = "boundary"
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        return domain.boundary(source, count, self.faces)
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        x, normal = rows[:, : domain.dim], rows[:, domain.dim :]
+        if domain.time is not None:
+            normal = torch.cat([normal, torch.zeros_like(normal[:, :1])], dim=1)
+        values, slope = jet(u, x, normal, 1)
+        return slope + value_at(self.coefficient, x) * values - value_at(self.value, x)
+
+
+def Neumann(
+    value: Value = 0.0, faces: tuple[str, ...] | None = None, component: int = 0, name: str = "boundary"
+) -> Robin:
+    """``∂u/∂n = value`` on faces, n outward: `Robin` with coefficient 0."""
+    return Robin(0.0, value, faces, component, name)
+
+
+@describable
+@dataclass(frozen=True)
+class Initial(Condition):
+    """``∂^order u/∂t^order = value`` at the start of time.
+
+    Parameters
+    ----------
+    value : float or function of points (n, dim)
+    order : int
+        0 for u itself, 1 for its rate.
+    component, name
+        As for `Dirichlet`.
+    """
+
+    value: Value = 0.0
+    order: int = 0
+    component: int = 0
+    name: str = "initial"
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        return domain.start(source, count)
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        found = _derivative(u, rows, domain.dim - 1, self.order)
+        return found - value_at(self.value, rows)
+
+
+@describable
+@dataclass(frozen=True)
+class Periodic(Condition):
+    """Equal values and derivatives up to ``order`` on the two opposite faces of a box.
+
+    Parameters
+    ----------
+    axis : int
+        The coordinate that goes around.
+    order : int
+        Of the highest derivative along it, below the order of the equation.
+    component, name
+        As for `Dirichlet`.
+    """
+
+    axis: int = 0
+    order: int = 1
+    component: int = 0
+    name: str = "periodic"
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        lower, upper = domain.bounds[self.axis]
+        here = domain.boundary(source, count, (f"{self.axis}-",))[:, : domain.dim]
+        there = here.clone()
+        there[:, self.axis] += upper - lower
+        return torch.cat([here, there], dim=1)
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        both = torch.cat([rows[:, : domain.dim], rows[:, domain.dim :]])
+        along = _unit(both, self.axis)
+        found = jet(u, both, along, self.order) if self.order else [u(both)]
+        return torch.stack([values[: len(rows)] - values[len(rows) :] for values in found], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class PointData(Condition):
+    """Measured values at points: what an inverse problem learns from.
+
+    Parameters
+    ----------
+    points : (n, dim)
+    values : (n,)
+    component, name
+        As for `Dirichlet`.
+
+    Raises
+    ------
+    ConfigError
+        If there is not one value for each point.
+    """
+
+    points: Tensor = field(repr=False)
+    values: Tensor = field(repr=False)
+    component: int = 0
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.values.shape != self.points.shape[:1]:
+            raise ConfigError(
+                "PointData: needs points (n, dim) and values (n,), got shapes "
+                f"{tuple(self.points.shape)} and {tuple(self.values.shape)}."
+            )
+
+    def description(self) -> dict[str, object]:
+        """For `describe`: what was measured, by its digest."""
+        from sciml.pinns.fingerprints import digest
+
+        return {
+            "points": digest([self.points]),
+            "values": digest([self.values]),
+            "component": self.component,
+            "name": self.name,
+        }
+
+    @property
+    def fixed(self) -> int | None:
+        return len(self.points)
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        return torch.cat([self.points, self.values[:, None]], dim=1).double()
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        return u(rows[:, : domain.dim]) - rows[:, domain.dim]
+
+
+def value_at(value: Value, x: Tensor) -> Tensor | float:
+    """A number, or the values (n,) of a function, in the dtype of the points.
+
+    Raises
+    ------
+    ConfigError
+        If the function does not return one number per point.
+    """
+    if not callable(value):
+        return value
+    found = value(x)
+    if found.shape != x.shape[:1]:
+        raise ConfigError(
+            f"a condition's value must be one number per point, shape ({len(x)},), got {tuple(found.shape)}; "
+            "x[:, 0] has that shape, x[:, :1] has not."
+        )
+    return found
+
+
+def _derivative(u: Function, x: Tensor, axis: int, order: int) -> Tensor:
+    return jet(u, x, _unit(x, axis), order)[order] if order else u(x)
+
+
+def _unit(x: Tensor, axis: int) -> Tensor:
+    vector = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+    vector[axis] = 1
+    return vector
+
+
+def names_of(conditions: Sequence[Condition]) -> list[str]:
+    """The name of each condition, made unique: boundary, boundary.2, ..."""
+    found: list[str] = []
+    for condition in conditions:
+        name, copy = condition.name, 2
+        while name in found:
+            name, copy = f"{condition.name}.{copy}", copy + 1
+        found.append(name)
+    return found

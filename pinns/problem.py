@@ -1,0 +1,331 @@
+"""A problem: an equation on a domain, its conditions, and what is known of its solution."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Generator, Tensor, nn
+
+from sciml.calling import dtype_of, evaluating
+from sciml.description import describable
+from sciml.errors import ConfigError, DataError
+from sciml.kernels.estimators import Estimator, Exact
+from sciml.pinns.conditions import Condition, Function, Periodic, names_of
+from sciml.pinns.domain import Domain
+
+_POINTS = 20_000  # of a reference in many dimensions
+_CHUNK = 2**14  # points that are evaluated together
+
+
+class Estimate(TypedDict):
+    """What `sciml.kernels.laplacian` and its like take besides u and x: ``laplacian(u, x, **estimate)``."""
+
+    estimator: Estimator
+    generator: Generator | int | None
+    draws: int | None
+
+
+EXACT: Estimate = {"estimator": Exact(), "generator": None, "draws": None}
+
+
+@describable
+@dataclass(frozen=True)
+class Coefficient:
+    """An unknown number of an inverse problem.
+
+    Parameters
+    ----------
+    initial : float
+        Where training starts.
+    positive : bool
+        Train its logarithm.
+
+    Raises
+    ------
+    ConfigError
+        If a positive one starts at zero or below.
+    """
+
+    initial: float = 1.0
+    positive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.positive and not self.initial > 0:
+            raise ConfigError(f"Coefficient: positive, but starts at {self.initial}.")
+
+    def parameter(self) -> nn.Parameter:
+        """What is trained."""
+        start = math.log(self.initial) if self.positive else self.initial
+        return nn.Parameter(torch.tensor(start, dtype=torch.float64))
+
+    def value(self, parameter: Tensor) -> Tensor:
+        """The number itself."""
+        return parameter.exp() if self.positive else parameter
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """``u(x) = lift(x) + factor(x) N(x)``: conditions that hold whatever the network N.
+
+    Attributes
+    ----------
+    satisfies : tuple of str
+        Names of the conditions; the loss leaves them out.
+    lift, factor : functions of points, optional
+        To (n,), of a system (n, outputs); made of operations that jets know.  0 and 1 by default.
+    """
+
+    satisfies: tuple[str, ...]
+    lift: Function | None = None
+    factor: Function | None = None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a network is measured against.
+
+    Attributes
+    ----------
+    x : (n, dim), float64
+    values : (n, outputs), float64
+    error : float
+        Relative L2 error of these values, certified by refinement or by rounding.
+    source : str
+        How they were found.
+    shape : tuple of int, optional
+        Of the grid of which ``x`` is the list, first coordinate first.
+    """
+
+    x: Tensor = field(repr=False)
+    values: Tensor = field(repr=False)
+    error: float
+    source: str
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Classical:
+    """A classical solver at one setting: ``solve()`` gives u at the points of the reference, (n, outputs)."""
+
+    name: str
+    settings: Mapping[str, Any]
+    solve: Callable[[], Tensor]
+
+
+class Problem(ABC):
+    r"""An equation ``residual(u) = 0`` on a domain, with conditions.
+
+    A subclass gives `domain` and `residual`, usually `conditions`, and what else it knows.  Its arguments are
+    the numbers of the equation; with ``@describable`` runs can be repeated from their record.
+
+    ``residual(u, x)`` maps a function u, points (n, dim) to values (n,) ((n, outputs) for a system), and
+    points x to what should be zero at each of them: (n,), or a mapping from names to that.  It may name
+    further arguments: ``estimate``, to be passed on, ``laplacian(u, x, **estimate)``, if it may be estimated
+    and returns (draws, n) then; and ``coefficients``, a mapping of the unknown ones to their values.
+
+    Examples
+    --------
+    >>> from sciml.kernels import d, evaluate
+    >>> from sciml.pinns import Box, Dirichlet
+    >>> class Beam(Problem):
+    ...     domain = Domain(Box(((0.0, 1.0),)))
+    ...     conditions = (Dirichlet(0.0),)
+    ...     def residual(self, u, x):
+    ...         return evaluate(u, x, [d("xx")])[1] + 1.0
+    ...     def exact(self, x):
+    ...         return x[:, 0] * (1 - x[:, 0]) / 2
+    >>> Beam().relative_l2(lambda x: 0 * x[:, 0])
+    1.0
+    """
+
+    equation: ClassVar[str] = ""
+    """The equation in words of mathematics, for tables."""
+    source: ClassVar[str] = ""
+    """Where this problem, with these numbers, comes from."""
+    grid: ClassVar[tuple[int, ...] | None] = None
+    """Points per coordinate of the reference; many dimensions are sampled."""
+
+    @property
+    @abstractmethod
+    def domain(self) -> Domain:
+        """Where the equation holds."""
+
+    @abstractmethod
+    def residual(self, u: Function, x: Tensor, *args: Any, **kwargs: Any) -> Tensor | Mapping[str, Tensor]:
+        """What should be zero; see above."""
+
+    @property
+    def outputs(self) -> int:
+        """Components of u."""
+        return 1
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What holds besides the equation."""
+        return ()
+
+    @property
+    def ansatz(self) -> Ansatz | None:
+        """How conditions are built into a network, besides periodicity, if that is known."""
+        return None
+
+    @property
+    def coefficients(self) -> Mapping[str, Coefficient]:
+        """The unknown numbers of an inverse problem."""
+        return {}
+
+    def exact(self, x: Tensor) -> Tensor:
+        """The solution at points (n, dim), (n,) or (n, outputs), if there is a formula."""
+        raise NotImplementedError
+
+    def solve(self) -> Solution:
+        """The solution by a solver of ours; by default the formula on the points of `points`."""
+        if type(self).exact is Problem.exact:
+            raise DataError(f"{type(self).__name__}: has neither a formula nor a solver for its solution.")
+        x, shape = self.points()
+        values = self.exact(x).reshape(len(x), -1)
+        return Solution(x, values, 1e-15, "formula", shape)
+
+    def classical(self) -> Iterator[Classical]:
+        """A classical solver, from coarse to fine; none by default."""
+        return iter(())
+
+    # What follows is made of the above.
+
+    def reference(self) -> Solution:
+        """What a network is measured against; found once, then kept in the cache folder.
+
+        Raises
+        ------
+        DataError
+            If nothing is known of the solution.
+        """
+        from sciml.pinns.references import cached
+
+        return cached(self)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether anything is known of the solution."""
+        cls = type(self)
+        return cls.exact is not Problem.exact or cls.solve is not Problem.solve
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of the mathematics: domain, equation, conditions, whatever the code.
+
+        Problems of one name differ between papers, and their errors belong into different tables.
+        """
+        from sciml.pinns.fingerprints import fingerprint
+
+        return fingerprint(self)
+
+    def points(self) -> tuple[Tensor, tuple[int, ...] | None]:
+        """The points (n, dim) of the reference, and the shape of their grid if they are on one."""
+        domain = self.domain
+        if self.grid is None:
+            generator = torch.Generator().manual_seed(0)
+
+            def uniform(n: int, k: int) -> Tensor:
+                return torch.rand(n, k, generator=generator, dtype=torch.float64)
+
+            return domain.interior(uniform, _POINTS), None
+        axes = [
+            torch.linspace(a, b, n, dtype=torch.float64)
+            for (a, b), n in zip(domain.bounds, self.grid, strict=True)
+        ]
+        return torch.cartesian_prod(*axes).reshape(-1, domain.dim), self.grid
+
+    def relative_l2(self, u: Function | nn.Module) -> float:
+        """‖u - reference‖ / ‖reference‖ in L2 over all points and components of the reference."""
+        known = self.reference()
+        error = predict(u, known.x, self.outputs) - known.values
+        return float(error.norm() / known.values.norm())
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The coordinates in which all components are periodic."""
+        axes = [(c.axis, c.component) for c in self.conditions if isinstance(c, Periodic)]
+        wanted = range(self.outputs)
+        return tuple(sorted({axis for axis, _ in axes if all((axis, k) in axes for k in wanted)}))
+
+    def satisfied(self) -> tuple[str, ...]:
+        """The names of the conditions that can be built into a network."""
+        names = names_of(self.conditions)
+        periodic = [
+            name
+            for name, c in zip(names, self.conditions, strict=True)
+            if isinstance(c, Periodic) and c.axis in self.periods
+        ]
+        built = self.ansatz.satisfies if self.ansatz is not None else ()
+        if unknown := set(built) - set(names):
+            raise ConfigError(
+                f"{type(self).__name__}: its ansatz satisfies {', '.join(sorted(unknown))}, but its "
+                f"conditions are {', '.join(names) or 'none'}."
+            )
+        return tuple(name for name in names if name in {*built, *periodic})
+
+
+def residuals(
+    problem: Problem,
+    u: Function,
+    x: Tensor,
+    *,
+    coefficients: Mapping[str, Tensor],
+    estimate: Estimate = EXACT,
+) -> dict[str, Tensor]:
+    """The equation's residuals by name, ``equation`` if there is one, with the arguments that it names.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be estimated, requires what there is not, or does not return one number per point.
+    """
+    who = type(problem).__name__
+    named = _named(type(problem).residual)
+    given: dict[str, Any] = {"coefficients": coefficients, "estimate": estimate}
+    if "estimate" not in named and not isinstance(estimate["estimator"], Exact):
+        raise ConfigError(
+            f"{who}: its residual takes no estimate, so {estimate['estimator']} cannot be used. Write "
+            "residual(self, u, x, estimate) and pass it on: laplacian(u, x, **estimate)."
+        )
+    found = problem.residual(u, x, **{name: given[name] for name in given if name in named})
+    values = dict(found) if isinstance(found, Mapping) else {"equation": found}
+    shapes = [(len(x),)] if estimate["draws"] is None else [(len(x),), (estimate["draws"], len(x))]
+    for name, value in values.items():
+        if tuple(value.shape) not in shapes:
+            raise ConfigError(
+                f"{who}: residual {name!r} must be one number per point, shape ({len(x)},), got "
+                f"{tuple(value.shape)}."
+            )
+    return values
+
+
+@functools.lru_cache(maxsize=256)
+def _named(residual: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(residual).parameters)
+
+
+def component(u: Function, k: int, outputs: int) -> Function:
+    """One component of u, (n, dim) to (n,); u itself if it has one only."""
+    if outputs == 1:
+        return u
+    return lambda x: u(x)[:, k]
+
+
+def predict(u: Function | nn.Module, x: Tensor, outputs: int) -> Tensor:
+    """u at many points (n, dim), (n, outputs) in float64 on the processor, in chunks and without graphs."""
+    if not isinstance(u, nn.Module):
+        with torch.no_grad():
+            return torch.cat([u(part).reshape(-1, outputs) for part in x.split(_CHUNK)]).double()
+    device = next((p.device for p in u.parameters()), x.device)
+    dtype = dtype_of(u) if any(True for _ in u.parameters()) else x.dtype
+    with torch.no_grad(), evaluating(u):
+        parts = [u(part.to(device, dtype)).reshape(-1, outputs) for part in x.split(_CHUNK)]
+        return torch.cat(parts).double().cpu()

@@ -1,0 +1,159 @@
+"""A recipe: network, points, weights, optimizers and precision as one value with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import LBFGS, Adam
+
+from sciml.description import describable
+from sciml.errors import ConfigError
+from sciml.kernels.estimators import Estimator, Exact
+from sciml.pinns.constrained import Constrained, Coordinates
+from sciml.pinns.networks.mlp import MLP
+from sciml.pinns.problem import Problem
+from sciml.pinns.residual import Residual
+from sciml.pinns.samplers.in_turn import InTurn
+from sciml.pinns.samplers.sampler import Sampler
+from sciml.pinns.samplers.uniform import Uniform
+from sciml.streams import Streams
+from sciml.trainer import OptimizerFactory, Phase, ScheduleFactory, Trainer
+
+NetworkFactory = Callable[[int, int], nn.Module]
+
+
+@describable
+@dataclass(frozen=True)
+class Stage:
+    """One optimizer and the points that suit it: `sciml.Phase` with a sampler.
+
+    Parameters
+    ----------
+    optimizer : factory
+    steps : int
+        Scaled with all others when a recipe gets another budget.
+    sampler : Sampler
+    schedule : factory, optional
+        Of the learning rate.
+    """
+
+    optimizer: OptimizerFactory
+    steps: int
+    sampler: Sampler = field(default_factory=Uniform)
+    schedule: ScheduleFactory | None = None
+
+
+ADAM = Stage(partial(Adam, lr=1e-3), 5000)
+# Tolerances at rounding: the defaults of torch end long before a network has learned what it can.
+LINE_SEARCH = partial(
+    LBFGS,
+    max_iter=20,
+    history_size=50,
+    tolerance_grad=1e-14,
+    tolerance_change=1e-18,
+    line_search_fn="strong_wolfe",
+)
+
+
+@describable
+@dataclass(frozen=True)
+class Recipe:
+    """How a problem is solved, whichever it is.
+
+    Parameters
+    ----------
+    network : factory
+        ``network(inputs, outputs)``, such as ``partial(MLP, width=30, depth=3)``.
+    stages : tuple of Stage
+        One optimizer after the other.
+    points : int or mapping
+        See `Residual`.
+    weights : mapping
+        Of the terms of the loss, where the problem has them.
+    hard : bool
+        Build conditions into the network where the problem knows how.
+    harmonics : int
+        Of periodic coordinates, where ``hard``.
+    estimator : Estimator
+    dtype : torch.dtype
+        float64 for quasi-Newton methods.
+
+    Examples
+    --------
+    >>> Recipe().scaled(100).steps
+    100
+    """
+
+    network: NetworkFactory = field(default_factory=lambda: partial(MLP, width=30, depth=3))
+    stages: tuple[Stage, ...] = (ADAM,)
+    points: int | Mapping[str, int] = 2000
+    weights: Mapping[str, float] = field(default_factory=dict)
+    hard: bool = True
+    harmonics: int = 1
+    estimator: Estimator = field(default_factory=Exact)
+    dtype: torch.dtype = torch.float64
+
+    def __post_init__(self) -> None:
+        if not self.stages or any(stage.steps < 1 for stage in self.stages):
+            raise ConfigError(f"Recipe: every stage needs at least one step, got {self.stages}.")
+
+    def description(self) -> dict[str, Any]:
+        """For `describe`: estimators of the kernels are told by how they print."""
+        arguments: dict[str, Any] = dict(vars(self)["_arguments"])
+        return {**arguments, "estimator": repr(self.estimator)}
+
+    @property
+    def steps(self) -> int:
+        """Of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def scaled(self, steps: int) -> Recipe:
+        """The same recipe with this many steps, shared between the stages as before.
+
+        Raises
+        ------
+        ConfigError
+            If there are fewer steps than stages.
+        """
+        if steps < len(self.stages):
+            raise ConfigError(f"Recipe: {len(self.stages)} stages need that many steps, got {steps}.")
+        ends: list[int] = []
+        before = 0
+        for i, stage in enumerate(self.stages):
+            before += stage.steps
+            # At least one step for each stage, here and behind.
+            most = steps - (len(self.stages) - 1 - i)
+            ends.append(min(most, max((ends[-1] if ends else 0) + 1, round(steps * before / self.steps))))
+        sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+        changed = [replace(s, steps=n) for s, n in zip(self.stages, sizes, strict=True)]
+        return replace(self, stages=tuple(changed))
+
+    def model(self, problem: Problem, seed: int) -> Constrained:
+        """The network on the problem's domain, with weights of this seed."""
+        periodic = problem.periods if self.hard else ()
+        features = Coordinates(problem.domain.bounds, periodic, self.harmonics).features
+        with Streams(seed).of("init").applied():
+            network = self.network(features, problem.outputs)
+        model = Constrained(problem, network, hard=self.hard, harmonics=self.harmonics)
+        return model.to(self.dtype)
+
+    def objective(self, problem: Problem) -> Residual:
+        """The loss."""
+        stages = tuple((stage.steps, stage.sampler) for stage in self.stages)
+        return Residual(
+            problem,
+            sampler=stages[0][1] if len(stages) == 1 else InTurn(stages),
+            points=self.points,
+            weights=self.weights,
+            estimator=self.estimator,
+        )
+
+    def trainer(self, seed: int) -> Trainer:
+        """The trainer."""
+        phases = [Phase(stage.optimizer, stage.steps, stage.schedule) for stage in self.stages]
+        return Trainer(optimizer=phases, seed=seed)

@@ -1,0 +1,254 @@
+"""The loss of a physics-informed network: residuals of equation and conditions at points of a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.calling import dtype_of
+from sciml.description import describable
+from sciml.errors import ConfigError, ShapeError, nearest
+from sciml.kernels.differential import squared_residual
+from sciml.kernels.estimators import Estimator, Exact
+from sciml.objective import Batch, Objective, Term
+from sciml.pinns.conditions import Condition, names_of
+from sciml.pinns.problem import EXACT, Estimate, Problem, component, residuals
+from sciml.pinns.samplers.sampler import Sampler, Site, State
+from sciml.pinns.samplers.uniform import Uniform
+from sciml.streams import Streams
+
+EQUATION = "equation"
+_CHUNK = 2**14  # rows whose residuals are scored together
+_FEWEST = 16  # rows of a condition by default
+
+
+@describable
+class Residual(Objective):
+    """``mean r^2`` over points of the domain, plus ``weight * mean r^2`` for each condition.
+
+    Conditions that the model satisfies by construction (its ``satisfies``, see `Constrained`) are left out.
+    A term keeps its values per point.  As validation it gives the relative L2 error where the solution is
+    known, else its loss, and the unknown coefficients.
+
+    Parameters
+    ----------
+    problem : Problem
+    sampler : Sampler
+        For every site alike, or a mapping from ``equation`` and names of conditions to samplers.
+    points : int or mapping
+        Points of the equation, and a tenth of them for each condition; or by name.
+    weights : mapping, optional
+        Of terms, 1 by default.  A term is named after its condition, or after its residual.
+    estimator : Estimator
+        For equations that may be estimated.  With a random one each step draws two independent estimates, and
+        the loss is their product, which is unbiased.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is no site and no term, or an estimator that the problem does not take.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Constrained, problems
+    >>> from sciml.pinns.networks import MLP
+    >>> problem = problems.Burgers()
+    >>> model = Constrained(problem, MLP(2, 1).double())
+    >>> loss = Residual(problem, points=100)
+    >>> list(loss.terms(model, loss.draw(0, model, Streams(0))))
+    ['equation']
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        sampler: Sampler | Mapping[str, Sampler] = Uniform(),  # noqa: B008 - a frozen value
+        points: int | Mapping[str, int] = 2000,
+        weights: Mapping[str, float] | None = None,
+        estimator: Estimator = Exact(),  # noqa: B008
+    ) -> None:
+        self.problem = problem
+        self.estimator = estimator
+        self._conditions = dict(zip(names_of(problem.conditions), problem.conditions, strict=True))
+        self._weights = dict(weights or {})
+        self._samplers, self._points = sampler, points
+        for given in (sampler, points):
+            if isinstance(given, Mapping):
+                self._check_names(given, [EQUATION, *self._conditions])
+        if EQUATION in self._conditions:
+            raise ConfigError(f"{type(problem).__name__}: a condition cannot be called {EQUATION!r}.")
+        self._parameters = {name: c.parameter() for name, c in problem.coefficients.items()}
+        self._states: dict[str, State] = {}
+
+    def description(self) -> dict[str, Any]:
+        """For `describe`: estimators of the kernels are told by how they print."""
+        arguments: dict[str, Any] = dict(vars(self)["_arguments"])
+        return {**arguments, "problem": self.problem, "estimator": repr(self.estimator)}
+
+    # Points.
+
+    def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        tensors: dict[str, Tensor] = {}
+        for name in self._sites(model):
+            stream = streams.of(f"points/{name}")
+            state = self._sampler(name).draw(self._states.get(name), self._site(name, model), step, stream)
+            self._states[name] = state
+            tensors[f"{name}/rows"] = state["rows"]
+            if "weight" in state:
+                tensors[f"{name}/weight"] = state["weight"]
+        seed = streams.of("estimator").seed(step)
+        return Batch(tensors, {"seed": torch.tensor(seed, dtype=torch.int64)})
+
+    def _sites(self, model: nn.Module) -> list[str]:
+        built_in = getattr(model, "satisfies", ())
+        return [EQUATION, *(name for name in self._conditions if name not in built_in)]
+
+    def _site(self, name: str, model: nn.Module) -> Site:
+        domain = self.problem.domain
+        score = partial(self._score, name, model)
+        if name == EQUATION:
+            return Site(domain.interior, self._count(name), score)
+        condition = self._conditions[name]
+        count = condition.fixed or self._count(name)
+        return Site(lambda source, n: condition.rows(domain, source, n), count, score)
+
+    def _sampler(self, name: str) -> Sampler:
+        if name != EQUATION and self._conditions[name].fixed is not None:
+            return _Given()
+        if isinstance(self._samplers, Sampler):
+            return self._samplers
+        return self._samplers.get(name, Uniform())
+
+    def _count(self, name: str) -> int:
+        if isinstance(self._points, Mapping):
+            if name in self._points:
+                return self._points[name]
+            return self._points.get(EQUATION, 2000) if name == EQUATION else _FEWEST
+        return self._points if name == EQUATION else max(_FEWEST, self._points // 10)
+
+    def _score(self, name: str, model: nn.Module, rows: Tensor) -> Tensor:
+        """The size of the residual at each row, over all terms of the site."""
+        device = next(model.parameters()).device
+        sizes = []
+        with torch.no_grad():
+            for part in rows.to(device, dtype_of(model)).split(_CHUNK):
+                values = self._values(name, model, part, EXACT)
+                squares = [v.reshape(len(part), -1).square().sum(1) for v in values.values()]
+                sizes.append(torch.stack(squares).sum(0).sqrt())
+        return torch.cat(sizes)
+
+    # The loss.
+
+    def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
+        dtype = dtype_of(model)
+        estimate = self._estimate(batch)
+        found: dict[str, Term] = {}
+        for key, rows in batch.tensors.items():
+            name, _, kind = key.rpartition("/")
+            if kind != "rows":
+                continue
+            weight = batch.tensors.get(f"{name}/weight")
+            for term, values in self._values(name, model, rows.to(dtype), estimate).items():
+                found[term] = self._term(term, values, None if weight is None else weight.to(dtype))
+        self._check_names(self._weights, list(found), besides=self._conditions)
+        return found
+
+    def _estimate(self, batch: Batch) -> Estimate:
+        if isinstance(self.estimator, Exact):
+            return EXACT
+        # The same directions however often a line search calls.
+        generator = torch.Generator().manual_seed(int(batch["seed"]))
+        return {"estimator": self.estimator, "generator": generator, "draws": 2}
+
+    def _values(self, name: str, model: nn.Module, rows: Tensor, estimate: Estimate) -> dict[str, Tensor]:
+        if name == EQUATION:
+            return residuals(self.problem, model, rows, coefficients=self.coefficients, estimate=estimate)
+        condition = self._conditions[name]
+        u = component(model, condition.component, self.problem.outputs)
+        return {name: condition.residual(u, rows, self.problem.domain)}
+
+    def _term(self, name: str, values: Tensor, weight: Tensor | None) -> Term:
+        factor: Tensor | float = self._weights.get(name, 1.0)
+        estimated = (
+            name not in self._conditions and not isinstance(self.estimator, Exact) and values.ndim == 2
+        )
+        if estimated:
+            values = squared_residual(values)
+        if weight is not None:
+            factor = factor * weight.reshape(-1, *(1,) * (values.ndim - 1))
+        return Term(values, factor, square=not estimated)
+
+    @property
+    def coefficients(self) -> dict[str, Tensor]:
+        """The unknown coefficients as they are now."""
+        known = self.problem.coefficients
+        return {name: known[name].value(p) for name, p in self._parameters.items()}
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return self._parameters.values()
+
+    # Checks, validation, state.
+
+    def check(self, model: nn.Module) -> None:
+        if not any(True for _ in model.parameters()):
+            raise ConfigError("Residual: the model has no parameters.")
+        batch = self.draw(0, model, Streams(0))
+        self._states = {}
+        x = batch[f"{EQUATION}/rows"][:2].to(next(model.parameters()).device, dtype_of(model))
+        outputs = self.problem.outputs
+        shape = (len(x),) if outputs == 1 else (len(x), outputs)
+        with torch.no_grad():
+            found = model(x)
+        if tuple(found.shape) != shape:
+            raise ShapeError(
+                f"Residual: the model must map points {tuple(x.shape)} to values {shape}, got "
+                f"{tuple(found.shape)}. Constrained(problem, network) does."
+            )
+        self.terms(model, batch.to(x.device))
+
+    def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
+        if self.problem.has_reference:
+            found = {"relative_l2": self.problem.relative_l2(model)}
+        else:
+            own = Residual(self.problem, points=self._points, weights=self._weights)
+            batch = own.draw(0, model, streams).to(next(model.parameters()).device)
+            own._parameters = self._parameters
+            with torch.no_grad():
+                found = {"loss": float(sum(term.mean() for term in own.terms(model, batch).values()))}
+        return found | {name: float(value.detach()) for name, value in self.coefficients.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: dict(state) for name, state in self._states.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._states = {name: {key: v.cpu() for key, v in site.items()} for name, site in state.items()}
+
+    def _check_names(
+        self, given: Mapping[str, Any], known: list[str], besides: Mapping[str, Condition] | None = None
+    ) -> None:
+        for name in given:
+            if name not in known and name not in (besides or {}):
+                raise ConfigError(
+                    f"Residual: there is no {name!r} in {type(self.problem).__name__}; there is "
+                    f"{', '.join(known)}.{nearest(name, known)}"
+                )
+
+
+class _Given(Sampler):
+    """Rows that are data: drawn once, never again."""
+
+    every = 1
+
+    def draw(self, state: State | None, site: Site, step: int, stream: Any) -> State:
+        return state if state is not None else self.redraw(state, site, step, stream)
+
+    def redraw(self, state: State | None, site: Site, step: int, stream: Any) -> State:
+        def nothing(n: int, k: int) -> Tensor:
+            raise AssertionError("points of data are not drawn")
+
+        return {"rows": site.rows(nothing, site.count)}

@@ -1,0 +1,12 @@
+"""Where an equation is looked at: samplers, one file each, for interior, boundary and initial points."""
+
+from sciml.pinns.samplers.grid import GridPoints
+from sciml.pinns.samplers.in_turn import InTurn
+from sciml.pinns.samplers.latin_hypercube import LatinHypercube
+from sciml.pinns.samplers.r3 import R3
+from sciml.pinns.samplers.rad import RAD
+from sciml.pinns.samplers.sampler import Sampler, Site
+from sciml.pinns.samplers.sobol import Sobol
+from sciml.pinns.samplers.uniform import Uniform
+
+__all__ = ["R3", "RAD", "GridPoints", "InTurn", "LatinHypercube", "Sampler", "Site", "Sobol", "Uniform"]

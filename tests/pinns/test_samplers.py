@@ -1,0 +1,139 @@
+"""Samplers: what they draw, and that they are functions of state, stream and step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sciml.errors import ConfigError
+from sciml.pinns import samplers
+from sciml.pinns.domain import Box, Domain
+from sciml.pinns.samplers import R3, RAD, GridPoints, InTurn, LatinHypercube, Sampler, Site, Sobol, Uniform
+from sciml.streams import Stream
+
+STREAM = Stream(0, "points")
+SQUARE = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
+ALL = [
+    Uniform(),
+    Sobol(),
+    LatinHypercube(),
+    GridPoints(),
+    RAD(every=1),
+    R3(),
+    InTurn(((1, Uniform()), (1, R3()))),
+]
+
+
+def site(score: object = None, count: int = 256) -> Site:
+    return Site(SQUARE.interior, count, score or (lambda x: x[:, 0]))  # type: ignore[arg-type]
+
+
+def spike(x: Tensor) -> Tensor:
+    """A residual of 100 on a hundredth of the square, of 1 elsewhere."""
+    return 1 + 99 * ((x - 0.55).abs().max(1).values < 0.05).double()
+
+
+def test_every_sampler_is_tried() -> None:
+    classes = {getattr(samplers, name) for name in samplers.__all__}
+    assert {type(sampler) for sampler in ALL} == {
+        c for c in classes - {Sampler, Site} if issubclass(c, Sampler)
+    }
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=lambda s: type(s).__name__)
+def test_a_sampler_is_a_function_of_state_stream_and_step(sampler: Sampler) -> None:
+    first = sampler.draw(None, site(), 0, STREAM)
+    assert len(first["rows"]) == 256 and SQUARE.contains(first["rows"]).all()
+    again = sampler.draw({name: value.clone() for name, value in first.items()}, site(), 1, STREAM)
+    assert torch.equal(again["rows"], sampler.draw(first, site(), 1, STREAM)["rows"])
+    if not isinstance(sampler, GridPoints):
+        assert not torch.equal(again["rows"], first["rows"])  # no sequence repeats itself
+
+
+@pytest.mark.parametrize("sampler", [Uniform(every=10), Sobol(every=10), RAD(every=10), R3(every=10)])
+def test_points_stay_between_draws(sampler: Sampler) -> None:
+    first = sampler.draw(None, site(), 3, STREAM)
+    assert sampler.draw(first, site(), 7, STREAM) is first
+    assert sampler.draw(first, site(), 10, STREAM) is not first
+
+
+def test_low_discrepancy() -> None:
+    """Of 256 points each of the 16 x 16 cells has one (Sobol), each of the 256 slabs has one (hypercube)."""
+    cells = (16 * Sobol().draw(None, site(), 0, STREAM)["rows"]).long()
+    assert len({tuple(c) for c in cells.tolist()}) == 256
+    slabs = (256 * LatinHypercube().draw(None, site(), 0, STREAM)["rows"]).long()
+    assert all(sorted(column) == list(range(256)) for column in slabs.T.tolist())
+
+
+def test_grid_has_cell_centers() -> None:
+    rows = GridPoints().draw(None, site(count=20), 0, STREAM)["rows"]
+    assert rows.tolist() == [
+        [x, y] for x in (0.125, 0.375, 0.625, 0.875) for y in (0.125, 0.375, 0.625, 0.875)
+    ]
+
+
+def test_r3_retains_what_is_above_the_mean_and_replaces_the_rest() -> None:
+    state = R3().draw(None, site(spike), 0, STREAM)
+    inside = []
+    for step in range(1, 30):
+        before = state["rows"]
+        state = R3().draw(state, site(spike), step, STREAM)
+        kept = before[spike(before) > spike(before).mean()]
+        assert len(state["rows"]) == 256  # the population keeps its size
+        assert torch.equal(state["rows"][: len(kept)], kept)  # bit for bit
+        inside.append(int((spike(state["rows"]) > 1).sum()))
+    assert inside == sorted(inside) and inside[-1] > inside[0] + 20  # a spike gathers points, none leaves
+    flat = R3().draw(state, site(lambda x: torch.ones(len(x))), 30, STREAM)
+    assert not (flat["rows"][:, None] == state["rows"]).all(2).any()  # nothing is above the mean
+
+
+def test_rad_follows_its_density() -> None:
+    """A chi-square test on four strips with residual x: p ~ x / mean(x) + 1."""
+    sampler = RAD(every=1, pool=100)
+    state = sampler.draw(None, site(count=2000), 0, STREAM)
+    rows = sampler.draw(state, site(count=2000), 1, STREAM)["rows"]
+    counts = torch.bincount((4 * rows[:, 0]).long(), minlength=4).double()
+    edges = torch.linspace(0, 1, 5, dtype=torch.float64)
+    expected = 2000 * ((edges**2 + edges) / 2).diff()
+    # Three degrees of freedom: above 16.3 once in a thousand samples.
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3
+    uniform = torch.full((4,), 500.0)
+    assert ((counts - uniform) ** 2 / uniform).sum() > 50
+
+
+def test_importance_weights_undo_the_density() -> None:
+    """The weighted mean over the drawn points estimates the mean over the square, 1/2 and 1/3."""
+    sampler = RAD(every=1, importance=True)
+    state = sampler.draw(None, site(count=4000), 0, STREAM)
+    assert torch.equal(state["weight"], torch.ones(4000, dtype=torch.float64))
+    state = sampler.draw(state, site(count=4000), 1, STREAM)
+    x, weight = state["rows"][:, 0], state["weight"]
+    for power in (1, 2):
+        values = weight * x**power
+        assert abs(values.mean() - 1 / (power + 1)) < 4 * values.std() / 4000**0.5  # standard errors
+
+
+def test_rad_without_a_residual_is_uniform() -> None:
+    assert torch.equal(RAD().density(torch.zeros(5)), torch.ones(5))
+    flat = RAD(power=0).density(torch.tensor([1.0, 1e-30, 1e30]))
+    torch.testing.assert_close(flat, torch.ones(3))
+
+
+def test_in_turn_hands_the_points_on() -> None:
+    sampler = InTurn(((3, Uniform()), (2, Uniform(every=100))))
+    state = None
+    states = [state := sampler.draw(state, site(), step, STREAM) for step in range(6)]
+    assert states[2] is not states[1]
+    assert states[3] is states[2] and states[5] is states[2]
+
+
+def test_refusals() -> None:
+    with pytest.raises(ConfigError, match="every must be at least 1"):
+        Uniform(every=0)
+    with pytest.raises(ConfigError, match="offset >= 0"):
+        RAD(offset=-1.0)
+    with pytest.raises(ConfigError, match="take 4 at least"):
+        GridPoints().draw(None, site(count=3), 0, STREAM)
+    with pytest.raises(ConfigError, match="take Uniform"):
+        Sobol().draw(None, Site(lambda source, n: source(n, 30_000), 4, lambda x: x[:, 0]), 0, STREAM)
