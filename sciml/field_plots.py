@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +85,7 @@ def _images(
     figure = new_figure(3.0 * len(arrays) + 0.4, 2.3 * aspect + (1.1 if title else 0.8))
     axes = figure.subplots(1, len(arrays), squeeze=False)[0]
     for position, (name, array) in enumerate(arrays.items()):
-        low, high = _range([array] if name in alone else shared)
-        colors = _LEVELS["field"]
-        if _is_error(name):
-            colors = _LEVELS["error"] if low >= 0 else _LEVELS["signed"]
-            extent = max(abs(low), abs(high))
-            low, high = (0.0, extent) if low >= 0 else (-extent, extent)
+        colors, low, high = _scale(name, [array] if name in alone else shared)
         ax, surface = axes[position], surfaces[name]
         image = surface.draw(ax, array, colors, low, high)
         ax.set_aspect("equal" if 0.4 <= height / width <= 2.5 and surface.plane else "auto")
@@ -145,6 +140,140 @@ class _Surface:
         return ax.pcolormesh(x, y, values.T, cmap=colors, vmin=low, vmax=high, rasterized=True)
 
 
+@dataclass(frozen=True)
+class FieldRow:
+    """Panels of one method, by their titles, with a label for the side."""
+
+    label: str
+    panels: Mapping[str, ArrayLike]
+    place: Grid | Points
+
+
+def field_table(rows: Sequence[FieldRow], *, units: str = "", separate: Collection[str] = ()) -> Figure:
+    """Rows of panels, one for each method; panels of one column share a scale, so do truth and prediction.
+
+    Parameters
+    ----------
+    rows : sequence of FieldRow
+        With equal titles of panels.  Titles that begin with "error" or "difference" share one color scale
+        over all rows, each of ``separate`` too; all others share one together.
+    units : str
+        Of the values, except those of ``separate``.
+    separate : titles
+        Such as the input.
+
+    Raises
+    ------
+    ShapeError
+        If there are no rows, titles differ, or a panel does not fit its place.
+    """
+    if not rows or len({tuple(row.panels) for row in rows}) > 1:
+        raise ShapeError("plots.field_table: needs rows that have panels of the same titles.")
+    names = list(rows[0].panels)
+    arrays = [{n: np.asarray(v, dtype=np.float64) for n, v in row.panels.items()} for row in rows]
+    alone = [name for name in names if name in separate or _is_error(name)]
+    groups = [[name] for name in names if name in separate]
+    groups += [group for group in [[n for n in names if n not in alone]] if group]
+    groups += [[name] for name in names if _is_error(name) and name not in separate]
+    for row, panels in zip(rows, arrays, strict=True):
+        for name, array in panels.items():
+            if isinstance(row.place, Grid) and (array.shape != row.place.shape or row.place.rank > 2):
+                raise ShapeError(
+                    f"plots.field_table: panel {name!r} of {row.label!r} has shape {array.shape}; expected "
+                    f"{row.place.shape}, that of a grid of one or two axes."
+                )
+    if all(isinstance(row.place, Grid) and row.place.rank == 1 for row in rows):
+        return _line_table(rows, arrays, groups, units, separate)
+    return _image_table(rows, arrays, groups, units, separate)
+
+
+def _image_table(
+    rows: Sequence[FieldRow],
+    arrays: Sequence[dict[str, Float]],
+    groups: Sequence[Sequence[str]],
+    units: str,
+    separate: Collection[str],
+) -> Figure:
+    names = list(rows[0].panels)
+    surfaces = [
+        {
+            n: _Surface.of(row.place if isinstance(row.place, Grid) else {n: row.place}, n, a)
+            for n, a in of.items()
+        }
+        for row, of in zip(rows, arrays, strict=True)
+    ]
+    width, height = np.max([s.extent for row in surfaces for s in row.values()], axis=0)
+    aspect = min(max(height / width, 0.4), 2.5)
+    side = 8.4 / max(len(names), 3)
+    figure = new_figure(side * len(names) + 1.2, side * aspect * 0.96 * len(rows) + 1.0)
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
+    for group in groups:
+        colors, low, high = _scale(group[0], [of[name] for of in arrays for name in group])
+        columns = [names.index(name) for name in group]
+        for i, shown_on in enumerate(surfaces):
+            for column in columns:
+                surface, ax = shown_on[names[column]], axes[i, column]
+                image = surface.draw(ax, arrays[i][names[column]], colors, low, high)
+                ax.set_aspect("equal" if 0.4 <= height / width <= 2.5 and surface.plane else "auto")
+        shown = list(axes[:, columns].ravel())
+        bar = figure.colorbar(
+            image, ax=shown, location="bottom", aspect=14 * len(group), pad=0.02, shrink=0.86
+        )
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=8, length=2)
+        bar.locator = _few()
+        bar.update_ticks()
+        if units and group[0] not in separate:
+            bar.set_label(f"[{units}]", fontsize=8)
+    for i, row in enumerate(rows):
+        for column, name in enumerate(names):
+            ax = axes[i, column]
+            ax.set_xticks([])
+            ax.set_yticks([])
+            for side_ in ax.spines.values():
+                side_.set_visible(False)
+            if i == 0:
+                ax.set_title(name, fontsize=10)
+        axes[i, 0].set_ylabel(row.label, fontsize=9, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
+def _few() -> Any:
+    """At most five ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4)
+
+
+def _line_table(
+    rows: Sequence[FieldRow],
+    arrays: Sequence[dict[str, Float]],
+    groups: Sequence[Sequence[str]],
+    units: str,
+    separate: Collection[str],
+) -> Figure:
+    """Each group is a column: its panels are lines in one picture."""
+    figure = new_figure(3.1 * len(groups) + 1.2, 1.9 * len(rows) + 0.7)
+    axes = figure.subplots(len(rows), len(groups), squeeze=False, sharex=True, sharey="col")
+    for i, (row, panels) in enumerate(zip(rows, arrays, strict=True)):
+        assert isinstance(row.place, Grid)
+        axis = row.place.axes[0]
+        for ax, group in zip(axes[i], groups, strict=True):
+            for k, name in enumerate(group):
+                style = {"color": COLORS[k % len(COLORS)], "linestyle": "-" if k == 0 else "--"}
+                ax.plot(axis.coordinates, panels[name], label=name, linewidth=1.4, **style)
+            if i == 0:
+                ax.set_title(group[0] if len(group) == 1 else " and ".join(group), fontsize=10)
+                if len(group) > 1:
+                    ax.legend(frameon=False, fontsize=8)
+            if i == len(rows) - 1:
+                ax.set_xlabel(label_of(axis.name, axis.units))
+            quiet(ax, grid=True)
+        unit = f"\n[{units}]" if units and groups[0][0] not in separate else ""
+        axes[i, 0].set_ylabel(row.label + unit, fontsize=9, rotation=0, ha="right", va="center", labelpad=8)
+    return figure
+
+
 def _lines(arrays: dict[str, Float], grid: Grid, units: str, separate: set[str], title: str) -> Figure:
     """Shared panels as lines in one picture; each separate one below it."""
     alone = [name for name in arrays if name in separate or _is_error(name)]
@@ -169,6 +298,15 @@ def _lines(arrays: dict[str, Float], grid: Grid, units: str, separate: set[str],
 
 def _is_error(name: str) -> bool:
     return name.lower().startswith(("error", "|error", "difference"))
+
+
+def _scale(name: str, arrays: Iterable[Float]) -> tuple[str, float, float]:
+    """Colors and limits of panels that share them; those of errors begin at zero or have it in the middle."""
+    low, high = _range(arrays)
+    if not _is_error(name):
+        return _LEVELS["field"], low, high
+    extent = max(abs(low), abs(high))
+    return (_LEVELS["error"], 0.0, extent) if low >= 0 else (_LEVELS["signed"], -extent, extent)
 
 
 def _range(arrays: Iterable[Float]) -> tuple[float, float]:

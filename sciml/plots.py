@@ -13,15 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.field_plots import fields
-from sciml.figures import COLORS, GRAY, label_of, new_figure, png, quiet, titled
+from sciml.field_plots import FieldRow, field_table, fields
+from sciml.figures import COLORS, FAINT, GRAY, Look, label_of, looks, new_figure, png, quiet, titled
 from sciml.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "error_against_time", "errors", "fields", "history", "over_time", "png", "spectra"]
+__all__ = [
+    "COLORS",
+    "FieldRow",
+    "crossed",
+    "error_against_time",
+    "errors",
+    "field_table",
+    "fields",
+    "history",
+    "over_time",
+    "png",
+    "spectra",
+]
 
 Float = NDArray[np.float64]
 
@@ -107,24 +119,32 @@ def errors(
 
 
 def over_time(
-    curves: Mapping[str, Mapping[str, ArrayLike]], times: ArrayLike, *, units: str = "", title: str = ""
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    times: ArrayLike,
+    *,
+    units: str = "",
+    drawn: Mapping[str, Look] | None = None,
+    title: str = "",
 ) -> Figure:
     """Relative error of roll-outs against time, with the interval of the mean, on a logarithmic scale.
 
     Parameters
     ----------
     curves : mapping of name to a mapping with "mean" and optionally "low" and "high", (frames,) each
-        The first one is drawn thick.
+        The first one is drawn thick, unless ``drawn`` is given.
     times : (frames,)
     units : str
         Of time.
+    drawn : mapping of name to Look, optional
+        Colors, where names have theirs on a page.
     """
     places = np.asarray(times, dtype=np.float64)
     figure = new_figure(5.8, 4.4)
     ax = figure.subplots()
     for i, (name, curve) in enumerate(curves.items()):
-        color = COLORS[i % len(COLORS)]
-        ax.plot(places, _finite(curve["mean"]), color=color, linewidth=1.2 + 1.2 * (i == 0), label=name)
+        color = COLORS[i % len(COLORS)] if drawn is None else drawn[name].color
+        width = 1.2 + 1.2 * (i == 0) if drawn is None else 1.8
+        ax.plot(places, _finite(curve["mean"]), color=color, linewidth=width, label=name)
         if "low" in curve and "high" in curve:
             low, high = _finite(curve["low"]), _finite(curve["high"])
             ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
@@ -137,31 +157,41 @@ def over_time(
     return titled(figure, title)
 
 
-def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title: str = "") -> Figure:
+def spectra(
+    curves: Mapping[str, ArrayLike],
+    *,
+    quantity: str = "energy",
+    drawn: Mapping[str, Look] | None = None,
+    title: str = "",
+) -> Figure:
     """A quantity against the shell of wavenumbers, both logarithmic; shell 0 is left out.
 
     Parameters
     ----------
     curves : mapping of name to (shells,)
         The first one, the truth, is drawn thick and gray.
+    drawn : mapping of name to Look, optional
+        Colors of the others, where names have theirs on a page.
     """
     figure = new_figure(5.8, 4.4)
     ax = figure.subplots()
-    top = 0.0
+    top, least = 0.0, math.inf
     for i, (name, values) in enumerate(curves.items()):
         shown = _finite(values)[1:]
         shells = np.arange(1, len(shown) + 1)
-        style: dict[str, Any] = {"color": COLORS[(i - 1) % len(COLORS)], "linewidth": 1.4}
+        color = COLORS[(i - 1) % len(COLORS)] if drawn is None or i == 0 else drawn[name].color
+        style: dict[str, Any] = {"color": color, "linewidth": 1.4}
         if i == 0:
-            style = {"color": "#BBBBBB", "linewidth": 4.0}
+            style = {"color": FAINT, "linewidth": 4.0}
             top = float(np.nanmax(shown, initial=0.0))
         positive = shown > 0
+        least = min(least, float(shown[positive].min(initial=math.inf)))
         ax.plot(shells[positive], shown[positive], label=name, **style)
     if top > 0:
         ax.set_xscale("log")
         ax.set_yscale("log")
         # Below is the rounding of stored numbers, which would fill half of the picture.
-        ax.set_ylim(bottom=1e-14 * top, top=5 * top)
+        ax.set_ylim(bottom=max(1e-14 * top, 0.3 * least), top=5 * top)
     ax.set_xlabel("shell of wavenumbers")
     ax.set_ylabel(quantity)
     if ax.lines:  # below, where it hides no line
@@ -170,7 +200,14 @@ def spectra(curves: Mapping[str, ArrayLike], *, quantity: str = "energy", title:
     return titled(figure, title)
 
 
-def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample", title: str = "") -> Figure:
+def error_against_time(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    noun: str = "sample",
+    cost: str = "",
+    drawn: Mapping[str, Look] | None = None,
+    title: str = "",
+) -> Figure:
     """Relative error against seconds per sample, both logarithmic: what a speed-up is worth.
 
     Lower left is better.  A surrogate is faster at equal accuracy only where it lies left of the solver's
@@ -178,52 +215,105 @@ def error_against_time(rows: Iterable[Mapping[str, Any]], *, noun: str = "sample
 
     Parameters
     ----------
-    rows : mappings with "name", "seconds", "error" and optionally "kind" ("surrogate" or "solver") and "note"
-        Rows of one name are joined by a line (a solver at several resolutions); ``note`` is written at its
-        point.
+    rows : mappings with "name", "seconds", "error" and optionally "kind", "note", "low", "high", "seeds"
+        ``kind`` is "surrogate", "solver" (the default) or "trivial".  Rows of one name are joined by a line
+        if it is a solver's, at several resolutions; ``note`` is written at its point; ``low`` and ``high``
+        are an interval of the error; ``seeds`` are pairs (seconds, error) of single trainings.  A trivial
+        predictor has no seconds: its error is a line across.
     noun : str
         What a sample is.
+    cost : str
+        Of the horizontal axis, if it is not the time per sample.
+    drawn : mapping of name to Look, optional
+        Colors and markers of the surrogates, where names have theirs on a page.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(str(row["name"]), []).append(row)
-    figure = new_figure(5.8, 4.0)
+    kinds = {name: group[0].get("kind", "solver") for name, group in groups.items()}
+    named = {kind: [name for name in groups if kinds[name] == kind] for kind in ("surrogate", "solver")}
+    styles = looks(named["surrogate"]) if drawn is None else drawn
+    figure = new_figure(5.8, 4.4)
     ax = figure.subplots()
-    for i, (name, group) in enumerate(groups.items()):
-        ordered = sorted(group, key=lambda row: float(row["seconds"]))
-        seconds = [float(row["seconds"]) for row in ordered]
-        values = [float(row["error"]) for row in ordered]
-        solver = ordered[0].get("kind", "solver") == "solver"
-        ax.plot(
-            seconds,
-            values,
-            color=COLORS[i % len(COLORS)],
-            marker="s" if solver else "o",
-            markersize=6 if solver else 9,
-            linestyle="-" if solver else "none",
-            linewidth=1.2,
-            label=name,
-        )
-        for row, x, y in zip(ordered, seconds, values, strict=True):
-            if row.get("note"):
-                ax.annotate(
-                    str(row["note"]),
-                    (x, y),
-                    xytext=(6, 4),
-                    textcoords="offset points",
-                    fontsize=8,
-                    color=GRAY,
-                )
-    if groups:
+    for name in named["surrogate"]:
+        _marked(ax, groups[name], styles[name])
+    for i, name in enumerate(named["solver"]):
+        _ladder(ax, groups[name], i)
+    if ax.lines:
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=min(len(groups), 4))
     ax.margins(0.12)
-    ax.tick_params(axis="x", which="minor", labelsize=7, labelrotation=30)
-    ax.set_xlabel(f"time per {noun} [s]")
+    crossed(ax, {name: float(g[0]["error"]) for name, g in groups.items() if kinds[name] == "trivial"})
+    ax.set_xlabel(cost or f"time per {noun} [s]")
     ax.set_ylabel("relative error")
     quiet(ax, grid=True)
     return titled(figure, title)
+
+
+def _marked(ax: Axes, rows: Iterable[Mapping[str, Any]], look: Look) -> None:
+    """Surrogates of one name, with what their seeds did and the interval of the mean."""
+    style: dict[str, Any] = {"color": look.color, "marker": look.marker, "linestyle": "none"}
+    for i, row in enumerate(rows):
+        x, y = float(row["seconds"]), float(row["error"])
+        for seconds, error in row.get("seeds", ()):
+            ax.plot(seconds, error, markersize=4, alpha=0.45, markeredgewidth=0, **style)
+        label = str(row["name"]) if i == 0 else "_"
+        ax.plot(
+            x,
+            y,
+            markersize=8 * look.size,
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            zorder=4,
+            label=label,
+            **style,
+        )
+        if "low" in row and "high" in row:
+            ax.vlines(x, float(row["low"]), float(row["high"]), color=look.color, linewidth=1.6, zorder=3)
+
+
+def _ladder(ax: Axes, rows: Iterable[Mapping[str, Any]], position: int) -> None:
+    """A solver at several settings: a gray line, with its notes above the points."""
+    ordered = sorted(rows, key=lambda row: float(row["seconds"]))
+    seconds = [float(row["seconds"]) for row in ordered]
+    values = [float(row["error"]) for row in ordered]
+    gray, dashes = ("#444444", "#888888")[position % 2], ("-", "--", ":")[position // 2 % 3]
+    style: dict[str, Any] = {"color": gray, "linestyle": dashes, "marker": "s", "markersize": 4.5}
+    ax.plot(seconds, values, linewidth=1.3, label=str(ordered[0]["name"]), **style)
+    place: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 7.5, "color": GRAY}
+    for row, x, y in zip(ordered, seconds, values, strict=True):
+        if row.get("note"):
+            ax.annotate(str(row["note"]), (x, y), **place)
+
+
+def crossed(ax: Axes, levels: Mapping[str, float]) -> None:
+    """Faint lines across at errors of methods that cost nothing, with their names, equal ones together."""
+    rising = sorted((value, name) for name, value in levels.items() if math.isfinite(value))
+    if not rising:
+        return
+    for value, _ in rising:
+        ax.axhline(value, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+    low, high = ax.get_ylim()
+    logarithmic = ax.get_yscale() == "log"
+    size = math.log(high / low) if logarithmic else high - low
+    groups: list[tuple[float, list[str]]] = []
+    for value, name in rising:
+        gap = (math.log(value / groups[-1][0]) if logarithmic else value - groups[-1][0]) if groups else size
+        if groups and gap < 0.06 * size:  # the height of a line of text
+            groups[-1] = (value, [*groups[-1][1], name])
+        else:
+            groups.append((value, [name]))
+    for value, names in groups:
+        ax.annotate(
+            ", ".join(names),
+            (0.01, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=GRAY,
+        )
 
 
 def _finite(values: ArrayLike) -> Float:

@@ -56,7 +56,7 @@ class Example:
     ``inputs``, ``truth`` and ``prediction`` map names of scalar channels to arrays (*space); ``units`` has
     those of the outputs.  Of a roll-out ``inputs`` begin it, truth and prediction are the last frame, at
     ``time``, and ``films`` has all frames of each scalar, from the last one given on.  ``place`` is the mesh
-    or the points of a sample that has its own; arrays are then (point,) or (cell,).
+    or the points of a sample that has its own, where arrays are (point,) or (cell,), or a grid of its own.
     """
 
     label: str
@@ -68,7 +68,7 @@ class Example:
     units: Mapping[str, str]
     time: str = ""
     films: Mapping[str, Film] = field(default_factory=dict)
-    place: Points | None = None
+    place: Grid | Points | None = None
 
 
 def pick_examples(surrogate: Surrogate, dataset: Dataset, errors: Sequence[float]) -> list[Example]:
@@ -300,11 +300,19 @@ def example_figure(example: Example, output: str, place: Grid | Points, units: s
     inputs = list(panels)
     truth, prediction = example.truth[output], example.prediction[output]
     panels |= {f"{output}, truth": truth, f"{output}, prediction": prediction, "error": prediction - truth}
+    panels, place = middle_slice(panels, place)
+    return plots.fields(panels, place, units="" if units == "1" else units, separate=inputs)
+
+
+def middle_slice(
+    panels: dict[str, NDArray[Any]], place: Grid | Points
+) -> tuple[dict[str, NDArray[Any]], Grid | Points]:
+    """Fields on a grid in the middle of all axes but the first two."""
     while isinstance(place, Grid) and place.rank > 2:
         middle = place.axes[-1].size // 2
         panels = {name: values[..., middle] for name, values in panels.items()}
         place = Grid(place.axes[:-1])
-    return plots.fields(panels, place, units="" if units == "1" else units, separate=inputs)
+    return panels, place
 
 
 def error_figure(assessment: Assessment) -> Figure:

@@ -120,7 +120,7 @@ def test_error_against_time_joins_a_solver_and_marks_surrogates():
     surrogate = {"name": "FNO", "kind": "surrogate", "seconds": 1e-3, "error": 1e-2}
     ax = plots.error_against_time([*solver, surrogate]).axes[0]
     assert ax.get_xscale() == ax.get_yscale() == "log"
-    line, point = ax.lines
+    point, line = ax.lines
     assert list(line.get_xdata()) == sorted(line.get_xdata()) and line.get_linestyle() == "-"
     assert point.get_linestyle() == "None" and point.get_label() == "FNO"
     assert {text.get_text() for text in ax.texts} == {"n=1", "n=2", "n=3"}
