@@ -14,8 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``sys.argv`` by default.
 
     0 done, 1 a bug, 2 wrong usage or settings, or a run folder in use, 3 bad input data, 4 training
-    diverged, 5 an optional dependency is missing, 75 stopped by a signal with a checkpoint (start it again),
-    130 Ctrl-C.
+    diverged, 5 an optional dependency is missing, 6 trainings of a comparison have no result, 75 stopped by a
+    signal with a checkpoint (start it again), 130 Ctrl-C.
     """
     import os
     import sys

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from sciml.cli.options import (
+    CompareOptions,
     DataOptions,
     Json,
     ModelOptions,
@@ -70,6 +71,45 @@ def train(
     from sciml.cli.train import train as work
 
     return work(target, model, training, run, data, rollout)
+
+
+@app.command(
+    help_epilogue="Examples:\n\n"
+    "  sciml compare darcy --operators fno,unet,resnet --budget 60s --output runs/darcy-table\n"
+    "  sciml compare darcy/smooth-85/v1 navier-stokes --operators fno,wide=fno --set wide.width=64\n"
+    "  sciml compare measured.h5 --operators fno,mymodel.py:build --allow-code --seeds 5 --budget 2000steps\n"
+    "  sciml compare darcy --samples 100,300,1000 --budget 1000steps --jobs 2\n"
+    "  sciml compare --list"
+)
+def compare(
+    *targets: str,
+    options: CompareOptions = CompareOptions(),  # noqa: B008 - frozen
+    data: DataOptions = DataOptions(),  # noqa: B008
+    output: Annotated[Path | None, Parameter(show_default=False)] = None,
+    list: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    json: Json = False,
+) -> int:
+    """Train operators with equal data and equal budgets, several seeds each, beside classical solvers.
+
+    Writes a folder: rows.jsonl (all results, errors of every sample included), report.html and the table as
+    table.md, table.csv and table.tex. The same command goes on where it was stopped; of a finished comparison
+    it prints the table. Several of them on one folder, or torchrun, share the trainings.
+
+    Parameters
+    ----------
+    targets
+        Benchmarks (see --list), presets (darcy, navier-stokes), dataset files, or files of other programs.
+    output
+        The folder. The default is runs/compare-HASH, with a hash of all settings.
+    list
+        Name all benchmarks.
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.compare import compare as work
+    from sciml.cli.compare import show_benchmarks
+
+    return show_benchmarks(json=json) if list else work(targets, options, data, output=output, json=json)
 
 
 @app.command(

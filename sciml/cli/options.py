@@ -164,6 +164,48 @@ class RunOptions:
     json: Json = False
 
 
+@Parameter(name="*", group="Comparison")
+@dataclass(frozen=True)
+class CompareOptions:
+    """Who competes, and under which budget.
+
+    Parameters
+    ----------
+    operators
+        Neural operators such as fno,unet,resnet, separated by commas; your own is file.py:build, a function
+        build(in_channels, out_channels, data) that returns a torch.nn.Module; NAME=OPERATOR gives another
+        name, as in wide=fno.
+    settings
+        An argument of one of them, or of its training (learning_rate, weight_decay, batch_size, clip, ema,
+        precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated.
+    allow_code
+        Run the code in file.py.
+    symmetry
+        Average all models over symmetries that the problem has, as sciml train does.
+    seeds
+        How many trainings of each, with the seeds 0, 1, ...
+    budget
+        Of each training: 40s, 10m, 2h, 5000steps, 2e15flops. Time and FLOPs become steps once, before
+        training. The default is that of the benchmark.
+    samples
+        Numbers of training samples such as 100,300,1000, for the error as a function of their number.
+    jobs
+        Trainings at a time; not with a budget in time, since trainings that are timed run alone.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    """
+
+    operators: str = "fno,unet,resnet"
+    settings: Settings = ()
+    allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    symmetry: Literal["reflections", "permutations", "rotations", "full", "none"] = "none"
+    seeds: int = 3
+    budget: Annotated[str | None, Parameter(show_default=False)] = None
+    samples: Annotated[str | None, Parameter(show_default=False)] = None
+    jobs: int = 1
+    device: str = "auto"
+
+
 @Parameter(name="*", group="Samples")
 @dataclass(frozen=True)
 class SampleOptions:

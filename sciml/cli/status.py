@@ -19,7 +19,7 @@ from sciml.signals import CTRL_C, REQUEUE, Interrupted
 if TYPE_CHECKING:
     from cyclopts import App
 
-BUG, USAGE, DATA, DIVERGED, MISSING = 1, 2, 3, 4, 5
+BUG, USAGE, DATA, DIVERGED, MISSING, FAILED = 1, 2, 3, 4, 5, 6
 
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     # ShapeError: a setting such as modes=64 that does not fit the grid; what a file holds raises DataError.

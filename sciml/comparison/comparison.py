@@ -47,6 +47,12 @@ class Comparison:
     folder: Path
     troubles: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, sweep: Sweep) -> Comparison:
+        """What the sweep found, once it has done what is left."""
+        rows = sweep.run()
+        return cls(current(rows), sweep.folder, sweep.troubles)
+
     @property
     def failures(self) -> list[dict[str, Any]]:
         """The units without a result; calling `compare` again tries those that failed."""
@@ -151,7 +157,7 @@ def compare(
         device=str(device_of(device)),
         say=lambda text: print(f"sciml: {text}", file=sys.stderr, flush=True),
     )
-    return Comparison(current(sweep.run()), folder, sweep.troubles)
+    return Comparison.of(sweep)
 
 
 def contest_of(data: Data) -> Contest[Any]:

@@ -13,13 +13,14 @@ from torch import nn
 
 from sciml.errors import ConfigError
 from sciml.objective import Objective
-from sciml.presets import short_hash
+from sciml.presets import Progress, short_hash
 from sciml.run import Run
 from sciml.trainer import Trainer
 from sciml.training import Validation
 
 if TYPE_CHECKING:
     from sciml.comparison.published import Published
+    from sciml.grid import Grid
     from sciml.report import Example
 
 Metrics = Mapping[str, list[float]]
@@ -177,8 +178,11 @@ class Contest(ABC, Generic[E]):
         return short_hash(self.describe())
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Make or open the data; called again it finds them made."""
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Make or open the data; called again it finds them made.
+
+        ``progress`` is called with (finished, all) samples as they are made.
+        """
 
     @abstractmethod
     def plan(
@@ -207,5 +211,10 @@ class Contest(ABC, Generic[E]):
         return []
 
     def examples(self, run: Run) -> list[Example] | None:
-        """The best, the median and the worst sample as fields, each with its ``place``, for the report."""
+        """The best, the median and the worst sample as fields, for the report."""
+        return None
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the fields of `examples` live, unless each has a ``place`` of its own."""
         return None

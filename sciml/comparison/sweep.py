@@ -127,8 +127,16 @@ class Sweep:
     # Before training.
 
     def _prepare(self, contest: Contest[Any]) -> None:
+        spoken = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            nonlocal spoken
+            if time.monotonic() - spoken > SPEAK:
+                spoken = time.monotonic()
+                self.say(f"{contest.name}: {done} of {total} samples are made")
+
         with self._held("prepare"):
-            contest.prepare()
+            contest.prepare(progress)
             self._once(
                 {
                     "kind": "benchmark",

@@ -143,7 +143,7 @@ def _keep_examples(contest: Contest[Any], run: Run, folder: Path) -> None:
     try:
         examples = contest.examples(run)
         if examples:
-            write_examples(folder / EXAMPLES, examples)
+            write_examples(folder / EXAMPLES, examples, contest.grid)
     except Exception:
         traceback.print_exc()
 

@@ -1,0 +1,217 @@
+"""``sciml compare``."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sciml.cli import names
+from sciml.cli.foreign import open_file
+from sciml.cli.options import CompareOptions, DataOptions
+from sciml.cli.output import emit_json, print_table
+from sciml.cli.status import FAILED, requeued_on_signals, say, silent
+from sciml.comparison.benchmark import Benchmark
+from sciml.comparison.benchmarks import BENCHMARKS
+from sciml.comparison.budget import Budget
+from sciml.comparison.comparison import REPORT, Comparison, default_folder
+from sciml.comparison.contest import Contest
+from sciml.comparison.entry import Entry
+from sciml.comparison.fields import FieldContest
+from sciml.comparison.rows import NAME as ROWS
+from sciml.comparison.sweep import Sweep
+from sciml.errors import ConfigError, nearest
+from sciml.files import write_bytes_atomic
+from sciml.presets import PRESETS
+from sciml.processes import device_of
+
+
+def compare(
+    targets: Sequence[str],
+    options: CompareOptions,
+    data: DataOptions,
+    *,
+    output: Path | None,
+    json: bool,
+) -> int:
+    """Do what is left of the comparison, write table and report, print the table."""
+    if not targets:
+        raise ConfigError("sciml compare needs a benchmark (see --list), a preset or a dataset file.")
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {options.seeds}.")
+    entries = entries_of(options)
+    contests = [contest_of(target, data) for target in targets]
+    seeds, budget = range(options.seeds), Budget.parse(options.budget or _budget(contests))
+    counts = _counts(options.samples)
+    folder = output if output is not None else default_folder(contests, entries, seeds, budget, counts)
+    sweep = Sweep(
+        contests,
+        entries,
+        seeds,
+        budget,
+        folder,
+        samples=counts,
+        jobs=options.jobs,
+        device=str(device_of(options.device)),
+        say=say,
+    )
+    with requeued_on_signals():
+        found = Comparison.of(sweep)
+    if silent():  # of several processes the first one writes and prints
+        return 0
+    _write(found)
+    if json:
+        emit_json({"folder": str(found.folder), "failed": len(found.failures), "rows": found.rows})
+    else:
+        print(found)
+        print(f"Written to {found.folder}: {ROWS}, {REPORT}, table.md, table.csv, table.tex.")
+    return _judge(found)
+
+
+def _judge(found: Comparison) -> int:
+    """The exit status, and a sentence on what has no result."""
+    for trouble in found.troubles:
+        say(trouble)
+    failed = found.failures
+    if failed:
+        units = [row for row in found.rows if row["kind"] == "unit"]
+        first = failed[0]
+        say(
+            f"{len(failed)} of {len(units)} trainings have no result; the first: {first['entry']} on "
+            f"{first['benchmark']}, seed {first['seed']}, {first['status']}: {first['message']} "
+            "The same command tries those that failed again."
+        )
+    return FAILED if failed or found.troubles else 0
+
+
+def _write(found: Comparison) -> None:
+    table = found.table()
+    for name, text in (
+        ("table.md", table.markdown()),
+        ("table.csv", table.csv()),
+        ("table.tex", table.latex()),
+    ):
+        write_bytes_atomic(found.folder / name, text.encode())
+    found.report(command=shlex.join(["sciml", *sys.argv[1:]]))
+
+
+# From texts to objects.
+
+
+def contest_of(target: str, options: DataOptions) -> Contest[Any]:
+    """The contest that a name or a file stands for.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, and options for files that meet a name.
+    """
+    named = BENCHMARKS.get(target)
+    if named is None and target in PRESETS:
+        named = Benchmark.of_preset(PRESETS[target])
+    if named is not None:
+        if options != DataOptions():
+            raise ConfigError(f"{target} has its own data; --inputs, --outputs and the like are for files.")
+        return FieldContest(named)
+    path = Path(target)
+    if not path.exists():
+        known = [*PRESETS, *BENCHMARKS]
+        raise ConfigError(
+            f"there is no benchmark, preset or file {target!r}; sciml compare --list names the benchmarks."
+            f"{nearest(target, known)}"
+        )
+    data = open_file(path, options)
+    inputs, outputs = tuple(options.inputs), tuple(options.outputs)
+    return FieldContest(Benchmark.of_dataset(data, inputs=inputs, outputs=outputs, name=path.stem))
+
+
+def _budget(contests: Sequence[Contest[Any]]) -> str:
+    budgets = {c.name: c.benchmark.budget for c in contests if isinstance(c, FieldContest)}
+    if len(set(budgets.values())) != 1:
+        shown = ", ".join(f"{budget} of {name}" for name, budget in budgets.items())
+        raise ConfigError(f"--budget is needed where budgets differ: {shown or 'none is stated'}.")
+    return next(iter(budgets.values()))
+
+
+def _counts(text: str | None) -> list[int | None]:
+    if text is None:
+        return [None]
+    if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
+        raise ConfigError(f"--samples takes numbers of training samples such as 100,300,1000, got {text!r}.")
+    return [int(part) for part in text.split(",")]
+
+
+class OwnFunction:
+    """A function in a user's file; it pickles as its place, and a child process loads the file again."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.function, self.code = names.load_code(place, allowed=True)
+        self.__signature__ = inspect.signature(self.function)
+
+    def __call__(self, *arguments: Any, **named: Any) -> nn.Module:
+        module: nn.Module = self.function(*arguments, **named)
+        return module
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OwnFunction, (self.place,)
+
+
+def entries_of(options: CompareOptions) -> list[Entry]:
+    """The operators that compete, with what ``--set`` says of each.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown operator or setting, and for a user's file without permission.
+    """
+    entries: dict[str, Entry] = {}
+    for text in (part.strip() for part in options.operators.split(",")):
+        alias, equals, operator = text.rpartition("=")
+        name, factory, code = names.chosen_operator(operator or text, allow_code=options.allow_code)
+        if code is not None:
+            file, _, function = operator.rpartition(":")
+            factory = OwnFunction(f"{Path(file).absolute()}:{function}")
+        chosen = alias if equals else name
+        if chosen in entries:
+            raise ConfigError(
+                f"--operators: {chosen} is named twice; give one another name: other={operator}."
+            )
+        entries[chosen] = Entry(chosen, factory, symmetry=options.symmetry, code=code)
+    for name, settings in _settings(options.settings, entries).items():
+        entries[name] = entries[name].changed(settings)
+    return list(entries.values())
+
+
+def _settings(pairs: Sequence[str], entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """``fno.width=64`` as ``{"fno": {"width": 64}}``."""
+    given: dict[str, list[str]] = {}
+    for pair in pairs:
+        left, equals, value = pair.partition("=")
+        entry, dot, name = left.strip().rpartition(".")
+        if not equals or not dot or entry not in entries:
+            raise ConfigError(
+                f"--set takes OPERATOR.NAME=VALUE such as fno.width=64, with an operator of this comparison "
+                f"({', '.join(entries)}), got {pair!r}.{nearest(entry, entries)}"
+            )
+        given.setdefault(entry, []).append(f"{name}={value}")
+    return {entry: names.parse_settings(listed) for entry, listed in given.items()}
+
+
+def show_benchmarks(*, json: bool) -> int:
+    """Name all benchmarks."""
+    if json:
+        cards = {
+            name: {"source": b.source, "budget": b.budget, "note": b.note} for name, b in BENCHMARKS.items()
+        }
+        emit_json({"benchmarks": cards, "presets": list(PRESETS)})
+        return 0
+    rows = [[name, b.budget, b.source] for name, b in BENCHMARKS.items()]
+    rows += [[name, "10m", "the preset of sciml train"] for name in PRESETS]
+    print_table("", ["benchmark", "budget", "source"], rows)
+    return 0
