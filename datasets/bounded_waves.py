@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, get_args
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.generator import Generator, Values, relative_change
+from sciml.datasets.generator import NOTHING, Generator, Values, halved, relative_change
 from sciml.datasets.numerics.series import Series, check_settings, instants
+from sciml.datasets.numerics.spectral_solver import resample
 from sciml.datasets.solutions import labelled
 from sciml.datasets.wave import propagated
 from sciml.description import describable
@@ -165,44 +166,54 @@ class BoundedWave(Generator):
         )
         return np.maximum(u, v)
 
-    def baselines(self) -> list[WallSolver]:
-        """Sine or cosine series on 1, 1/2 and 1/4 of the intervals; none where walls differ by sample."""
-        if self.walls == "mixed":
-            return []
-        intervals = self.resolution - 1
-        return [
-            WallSolver(intervals // factor, self.walls, self.speed)
-            for factor in (1, 2, 4)
-            if intervals % factor == 0 and intervals > factor
-        ]
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Intervals between the walls."""
+        return halved(self.resolution - 1, least=self.least)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> WallSolver | None:
+        """Sine or cosine series of fewer waves, exact in time; walls that are drawn must be known."""
+        if self.walls != "mixed":
+            return WallSolver(resolution, self.speed, ((self.walls, self.walls),))
+        if not {"left", "right"} <= known.keys():
+            return None
+        kinds = get_args(Wall)
+        flags = zip(known["left"].tolist(), known["right"].tolist(), strict=True)
+        return WallSolver(resolution, self.speed, tuple((kinds[int(a)], kinds[int(b)]) for a, b in flags))
 
 
 @describable
 @dataclass(frozen=True)
 class WallSolver:
-    """Sine or cosine series of the wave equation on [-8, 8] with two equal walls, for roll-outs.
+    """Sine and cosine series of the wave equation on [-8, 8] between walls, for roll-outs.
+
+    Between two different walls it is the series of twice the interval, on which the state is continued over
+    the right wall, evenly or oddly.
 
     Parameters
     ----------
     intervals : int
-        Of the nodes that it looks at; it holds the waves that they resolve.
-    walls : "dirichlet" or "neumann"
+        It holds the waves that so many intervals resolve.
     speed : float
+    walls : tuple of (left, right)
+        "dirichlet" or "neumann": one pair for all samples, or one for each.
 
     Examples
     --------
-    >>> WallSolver(50, "neumann", 2.0).name
-    'cosine series, 50 intervals'
+    >>> WallSolver(50, 2.0, (("neumann", "neumann"),)).name
+    'series of waves, 50 intervals'
     """
 
     intervals: int
-    walls: Wall
     speed: float
+    walls: tuple[tuple[Wall, Wall], ...]
 
     @property
     def name(self) -> str:
         """For tables."""
-        return f"{'sine' if self.walls == 'dirichlet' else 'cosine'} series, {self.intervals} intervals"
+        return f"series of waves, {self.intervals} intervals"
 
     def trajectory(self, initial: Tensor, times: Sequence[float]) -> Tensor:
         """Frames (n, len(times), 2, nodes) from (u, v) at ``times[0]``, (n, 2, nodes).
@@ -210,36 +221,37 @@ class WallSolver:
         Parameters
         ----------
         initial : (n, 2, nodes)
-            At the nodes of [-8, 8], both ends included; their intervals must be a multiple of
-            ``intervals``.
+            At the nodes of [-8, 8], both ends included.
         times : increasing
             Frame 0 is ``initial`` as it is.
 
         Raises
         ------
         ShapeError
-            If the shape does not fit.
+            If the shape does not fit, or there are neither one nor n pairs of walls.
         """
         import torch
 
-        if initial.ndim != 3 or initial.shape[1] != 2 or (initial.shape[2] - 1) % self.intervals:
+        shape = tuple(initial.shape)
+        if len(shape) != 3 or shape[1] != 2 or len(self.walls) not in (1, shape[0]):
             raise ShapeError(
-                f"WallSolver: initial must have shape (n, 2, nodes) with nodes - 1 a multiple of "
-                f"{self.intervals}, got {tuple(initial.shape)}."
+                f"WallSolver: initial must have shape (n, 2, nodes) with n one of (any, {len(self.walls)}) "
+                f"for {len(self.walls)} pairs of walls, got {shape}."
             )
         values = initial.detach().cpu().numpy().astype(np.float64)
-        step = (values.shape[2] - 1) // self.intervals
-        series = Series(_line(self.intervals + 1), self.walls)
-        fine = Series(_line(values.shape[2]), self.walls)
         at = [float(t) for t in times]
-        found = np.empty((len(values), len(at), *values.shape[1:]))
-        for frames, start in zip(found, values, strict=True):
-            modes = series.to_modes(propagated(start[:, ::step], series, self.speed, at))
-            if self.walls == "neumann":
-                modes[..., -1] = 0.0  # the nodes do not tell this wave from its alias
-            padded = np.zeros((*modes.shape[:-1], fine.eigenvalues.size))
-            padded[..., : modes.shape[-1]] = modes
-            frames[:] = fine.to_values(padded)
+        walls = self.walls if len(self.walls) == shape[0] else self.walls * shape[0]
+        found = np.empty((shape[0], len(at), *shape[1:]))
+        for frames, start, (left, right) in zip(found, values, walls, strict=True):
+            sides, upper = 1, _UPPER
+            if left != right:
+                mirrored = start[:, -2::-1] * (1 if right == "neumann" else -1)
+                start, sides, upper = np.concatenate([start, mirrored], axis=1), 2, 2 * _UPPER - _LOWER
+            given = _line(start.shape[1], upper)
+            own = _line(min(sides * self.intervals, start.shape[1] - 1) + 1, upper)
+            coarse = resample(start, given, own, left)
+            series = propagated(coarse, Series(own, left), self.speed, at)
+            frames[:] = resample(series, own, given, left)[..., : shape[2]]
         found[:, 0] = values
         return torch.from_numpy(found).to(device=initial.device, dtype=initial.dtype)
 

@@ -38,6 +38,9 @@ class Generator(ABC):
     counts: ClassVar[tuple[int, int, int]] = (1000, 100, 200)
     """Samples of the splits train, valid and test if nobody asks for others."""
 
+    least: ClassVar[int] = 4
+    """The lowest of `resolutions`."""
+
     @property
     def name(self) -> str:
         """Machine name, such as "navier_stokes"; enters the seeds of the samples."""
@@ -88,7 +91,7 @@ class Generator(ABC):
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Those of `coarser`, from that of the solver that made the data down: 1, 3/4, 1/2, 3/8, .. of it."""
-        return halved(getattr(self, "resolution", 0) * getattr(self, "refinement", 1), least=4)
+        return halved(getattr(self, "resolution", 0) * getattr(self, "refinement", 1), least=self.least)
 
     def coarser(
         self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING

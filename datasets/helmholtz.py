@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.open_waves import HelmholtzSolver, waves_are_resolved
 from sciml.datasets.numerics.starts import smooth_field
 from sciml.datasets.solutions import Function, labelled, on_grid
@@ -22,8 +22,6 @@ from sciml.schema import Field, Provenance
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
-
-    from sciml.baseline import Baseline
 
 Float = NDArray[np.float64]
 
@@ -78,6 +76,8 @@ class Helmholtz(Generator):
     >>> c.shape, u.shape, bool((np.abs(c - 1) < 0.2).all())
     ((2, 17, 17), (2, 2, 17, 17), True)
     """
+
+    least: ClassVar[int] = 8
 
     resolution: int = 64
     wavenumber: float = 8.0
@@ -140,13 +140,11 @@ class Helmholtz(Generator):
         """Relative L2 error of u, (n,), from a solution on twice the intervals; order 4."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=4)
 
-    def baselines(self) -> list[Baseline]:
-        """The same on 1, 1/2 and 1/4 of the intervals per axis, as far as they are whole."""
-        return [
-            HelmholtzBaseline(self, self.resolution // factor)
-            for factor in (1, 2, 4)
-            if self.resolution % factor == 0 and self.resolution // factor >= 8
-        ]
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> HelmholtzBaseline:
+        """The same scheme on other intervals."""
+        return HelmholtzBaseline(self, resolution)
 
 
 @describable
@@ -174,29 +172,30 @@ class HelmholtzBaseline:
         Raises
         ------
         ShapeError
-            If the input has more than one channel, or the intervals do not divide those of the grid.
+            If the input has more than one channel.
         """
         import torch
-        from scipy.interpolate import make_interp_spline
 
         if inputs.ndim != grid.rank + 2 or tuple(inputs.shape[1:]) != (1, *grid.shape):
             raise ShapeError(
                 f"HelmholtzBaseline: inputs must have shape (n, 1, *{grid.shape}), got {tuple(inputs.shape)}."
             )
-        if (grid.shape[0] - 1) % self.intervals:
-            raise ShapeError(
-                f"HelmholtzBaseline: {self.intervals} intervals do not divide the {grid.shape[0] - 1} of the "
-                "grid."
-            )
-        stride = (grid.shape[0] - 1) // self.intervals
-        coarse = grid.with_shape([self.intervals + 1] * grid.rank)
-        c = inputs[:, 0].detach().cpu().numpy().astype(np.float64)[:, ::stride, ::stride]
-        found = HelmholtzSolver(coarse, self.problem.wavenumber).solve(c, self.problem.source(coarse))
-        u = np.stack([found.real, found.imag], axis=1)
-        if stride > 1:
-            for i, (few, many) in enumerate(zip(coarse.axes, grid.axes, strict=True)):
-                u = make_interp_spline(few.coordinates, u, k=5, axis=i + 2)(many.coordinates)
+        own = grid.with_shape([self.intervals + 1] * grid.rank)
+        c = _interpolated(inputs[:, 0].detach().cpu().numpy().astype(np.float64), grid, own)
+        found = HelmholtzSolver(own, self.problem.wavenumber).solve(c, self.problem.source(own))
+        u = _interpolated(np.stack([found.real, found.imag], axis=1), own, grid)
         return torch.from_numpy(np.ascontiguousarray(u)).to(device=inputs.device, dtype=inputs.dtype)
+
+
+def _interpolated(values: Float, grid: Grid, other: Grid) -> Float:
+    """Values (..., *grid.shape) at the nodes of another grid, by splines of degree 5."""
+    from scipy.interpolate import make_interp_spline
+
+    for i, (axis, wanted) in enumerate(zip(grid.axes, other.axes, strict=True)):
+        if axis.size != wanted.size:
+            at = values.ndim - grid.rank + i
+            values = make_interp_spline(axis.coordinates, values, k=5, axis=at)(wanted.coordinates)
+    return values
 
 
 def solve(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, halved, richardson
 from sciml.datasets.numerics.runge_kutta import integrate
 from sciml.datasets.numerics.series import check_settings, instants
 from sciml.datasets.solutions import labelled
@@ -147,9 +147,16 @@ class Lorenz63(Generator):
         """Relative L2 error over all frames, (n,): 256/255 of the change with half the step."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=8)
 
-    def baselines(self) -> list[OrbitSolver]:
-        """The same method with steps 1, 2 and 4 times as long."""
-        return [OrbitSolver(self, factor / self.resolution) for factor in (1, 2, 4)]
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Steps per unit of time, down to one from frame to frame."""
+        return _fewer_steps(self)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> OrbitSolver:
+        """The same method with other steps, those of the resolution whatever ``step``."""
+        return OrbitSolver(self, 1 / resolution)
 
 
 @describable
@@ -246,9 +253,16 @@ class Lorenz96(Generator):
         """Relative L2 error over all frames, (n,): 256/255 of the change with half the step."""
         return richardson(self, replace(self, resolution=2 * self.resolution), seeds, arrays, order=8)
 
-    def baselines(self) -> list[OrbitSolver]:
-        """The same method with steps 1, 2 and 4 times as long."""
-        return [OrbitSolver(self, factor / self.resolution) for factor in (1, 2, 4)]
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Steps per unit of time, down to one from frame to frame."""
+        return _fewer_steps(self)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> OrbitSolver:
+        """The same method with other steps, those of the resolution whatever ``step``."""
+        return OrbitSolver(self, 1 / resolution)
 
 
 @describable
@@ -284,6 +298,11 @@ class OrbitSolver:
         frames = integrate(self.system.rate, values, list(times), step=self.step)
         found = torch.from_numpy(np.moveaxis(frames, 0, 1).copy())
         return found.to(device=initial.device, dtype=initial.dtype)
+
+
+def _fewer_steps(system: System) -> tuple[int, ...]:
+    gap = system.times[1] - system.times[0]
+    return halved(system.resolution, least=max(1, min(system.resolution, math.ceil(1 / gap - 1e-9))))
 
 
 def _circle(sites: int) -> Grid:

@@ -24,3 +24,35 @@ def overlaps(size: int, count: int) -> Float:
     lower = np.maximum(ends[:-1, None], others[:-1])
     found: Float = np.maximum(upper - lower, 0) / count
     return found
+
+
+def redistributed(averages: Float, low: Float, high: Float, count: int, axis: int) -> Float:
+    """Averages over ``count`` cells along an axis, from a parabola in each of the given ones.
+
+    It has the given average and the values ``low`` and ``high`` at the lower and upper face: the
+    reconstruction of the piecewise parabolic method.  Sums are kept, and as many cells are left alone.
+
+    Source: Colella and Woodward, J. Comput. Phys. 54 (1984) 174, section 1.
+
+    Examples
+    --------
+    Averages of x^2 on [0, 3], and the exact ones over halves:
+
+    >>> x = np.arange(4.0)
+    >>> redistributed(np.diff(x**3) / 3, x[:-1] ** 2, x[1:] ** 2, 2, axis=0).round(12).tolist()
+    [0.75, 5.25]
+    """
+    size = averages.shape[axis]
+    if count == size:
+        return averages
+    mean, left, right = (np.moveaxis(values, axis, -1) for values in (averages, low, high))
+    places = np.arange(1, count) * size
+    cell, part = places // count, places % count / count
+    bend = 6 * mean - 3 * (left + right)
+    left, slope, bend = left[..., cell], (right - left + bend)[..., cell], bend[..., cell]
+    inside = part * (left + part / 2 * slope - part**2 / 3 * bend)
+    summed = np.cumsum(mean, axis=-1)
+    before = np.concatenate([np.zeros_like(summed[..., :1]), summed[..., :-1]], axis=-1)[..., cell]
+    ends = np.concatenate([np.zeros_like(summed[..., :1]), before + inside, summed[..., -1:]], axis=-1)
+    found: Float = np.moveaxis(np.diff(ends, axis=-1) * (count / size), -1, axis)
+    return found

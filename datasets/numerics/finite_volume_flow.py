@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values
+from sciml.datasets.generator import NOTHING, Generator, Values
+from sciml.datasets.numerics.cells import redistributed
 from sciml.datasets.numerics.finite_volume import FiniteVolumes, cell_averages, half_slopes
 from sciml.datasets.numerics.series import check_settings
 from sciml.datasets.solutions import Function, on_grid
@@ -88,13 +89,11 @@ class Flow(Generator):
             size += (values**2).reshape(len(seeds), -1).sum(axis=1)
         return 2 * np.sqrt(change / size)
 
-    def baselines(self) -> list[FiniteVolumeSolver]:
-        """The same solver on 1, 1/2 and 1/4 of the cells per axis, as far as they are whole."""
-        return [
-            FiniteVolumeSolver(self.resolution // factor, self)
-            for factor in (1, 2, 4)
-            if self.resolution % factor == 0 and self.resolution // factor >= 4
-        ]
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> FiniteVolumeSolver:
+        """The same solver on other cells, with the steps that the Courant number allows."""
+        return FiniteVolumeSolver(resolution, self)
 
 
 def vector_on_grid(who: str, value: ArrayLike | Function, grid: Grid) -> Float:
@@ -129,7 +128,7 @@ def one_flow(who: str, scheme: FiniteVolumes, state: Float, times: Sequence[floa
 class FiniteVolumeSolver:
     """Classical solver of a flow on its own, coarser cells, for roll-outs.
 
-    A given state is averaged over the coarser cells; frames are taken back by the scheme's own limited linear
+    A given state is taken to its cells, and frames are taken back, by the scheme's own limited linear
     reconstruction.  Both conserve mass, momentum and energy.
 
     Parameters
@@ -154,7 +153,7 @@ class FiniteVolumeSolver:
         Parameters
         ----------
         initial : (n, components, *space)
-            Conserved averages over cells at ``times[0]``, on ``cells`` times a whole number of them per axis.
+            Conserved averages over cells at ``times[0]``.
         times : increasing
             Frame 0 is ``initial`` as it is.
 
@@ -170,32 +169,28 @@ class FiniteVolumeSolver:
         """
         import torch
 
-        rank = self.flow.grid.rank
+        rank, shape = self.flow.grid.rank, tuple(initial.shape)
         scheme = self.flow.scheme(self.flow.grid.with_shape([self.cells] * rank))
-        shape = tuple(initial.shape)
-        factor = shape[-1] // self.cells
-        if shape[1:] != (scheme.law.components, *[self.cells * factor] * rank) or factor < 1:
+        if len(shape) != rank + 2 or shape[1] != scheme.law.components:
             raise ShapeError(
                 f"FiniteVolumeSolver: initial must have shape (n, {scheme.law.components}, *space) with "
-                f"equal multiples of {self.cells} cells on {rank} axes, got {shape}."
+                f"{rank} axes of space, got {shape}."
             )
         values = initial.detach().cpu().numpy().astype(np.float64)
-        frames, _ = scheme.run(cell_averages(values, factor, rank), times)
-        found = _refined(frames, factor, scheme)
+        frames, _ = scheme.run(_redistributed(values, scheme.grid.shape, scheme), times)
+        found = _redistributed(frames, shape[2:], scheme)
         found[:, 0] = values
         return torch.from_numpy(found).to(device=initial.device, dtype=initial.dtype)
 
 
-def _refined(frames: Float, factor: int, scheme: FiniteVolumes) -> Float:
-    """Averages (..., *space) on ``factor`` times the cells per axis, linear inside the given ones."""
+def _redistributed(frames: Float, shape: Sequence[int], scheme: FiniteVolumes) -> Float:
+    """Averages (..., *space) on other cells, by the limited linear reconstruction of the scheme."""
     rank = scheme.grid.rank
-    offsets = (2 * np.arange(factor) + 1) / factor - 1
-    for i, axis in enumerate(scheme.grid.axes):
+    for i, (axis, count) in enumerate(zip(scheme.grid.axes, shape, strict=True)):
         at = frames.ndim - rank + i
         width = [(0, 0)] * frames.ndim
         width[at] = (1, 1)
         padded = np.pad(frames, width, mode="wrap" if axis.periodic else "edge")
         half = half_slopes(padded, at, scheme.limiter)
-        fine = np.stack([frames + offset * half for offset in offsets], axis=at + 1)
-        frames = fine.reshape(*frames.shape[:at], -1, *frames.shape[at + 1 :])
+        frames = redistributed(frames, frames - half, frames + half, count, at)
     return frames

@@ -104,18 +104,20 @@ def test_a_sample_alone_has_the_same_bits(size):
         np.testing.assert_array_equal(alone[0], many[2])
 
 
-@pytest.mark.parametrize("walls", ["dirichlet", "neumann"])
-def test_baselines(walls):
+@pytest.mark.parametrize("walls", ["dirichlet", "neumann", "mixed"])
+def test_coarser_solvers(walls):
     """Exact where the nodes resolve the pulse; at a spacing of 1/2 the lost waves are about exp(-pi^2)."""
     waves = BoundedWave(resolution=129, walls=walls, frames=11)
-    u, v = waves.sample([0, 1])
+    *kinds, u, v = waves.sample(range(6))
+    known = dict(zip(("left", "right"), kinds, strict=False))
+    assert walls != "mixed" or len(set(zip(*map(tuple, kinds), strict=True))) == 4
     state = torch.from_numpy(np.stack([u[:, 0], v[:, 0]], axis=1))
     errors = []
-    for solver in waves.baselines():
-        found = solver.trajectory(state, waves.times.tolist())
-        assert found.shape == (2, 11, 2, 129) and torch.equal(found[:, 0], state)
+    for intervals in waves.resolutions[::2][:3]:
+        found = waves.coarser(intervals, known=known).trajectory(state, waves.times.tolist())
+        assert found.shape == (6, 11, 2, 129) and torch.equal(found[:, 0], state)
         errors.append(np.linalg.norm(found[:, :, 0].numpy() - u) / np.linalg.norm(u))
-    assert [solver.intervals for solver in waves.baselines()] == [128, 64, 32]
+    assert waves.resolutions[:5] == (128, 96, 64, 48, 32)
     assert errors[0] < 1e-12 and errors[1] < 1e-12 and 1e-6 < errors[2] < 1e-4
 
 
@@ -138,5 +140,5 @@ def test_bad_requests():
     ):
         with pytest.raises(ConfigError, match=r"bounded_waves\.solve"):
             solve(**settings)
-    with pytest.raises(ShapeError, match="nodes - 1 a multiple of 32"):
-        WallSolver(32, "neumann", 2.0).trajectory(torch.zeros(1, 2, 64), [0.0])
+    with pytest.raises(ShapeError, match="3 pairs of walls"):
+        WallSolver(32, 2.0, (("neumann", "neumann"),) * 3).trajectory(torch.zeros(2, 2, 64), [0.0])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sciml.datasets.numerics.finite_volume import FiniteVolumes, cell_averages
-from sciml.datasets.numerics.finite_volume_flow import _refined
+from sciml.datasets.numerics.finite_volume_flow import _redistributed
 from sciml.datasets.shallow_water import ShallowWater, ShallowWaterLaw, solve
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, ShapeError
@@ -317,7 +317,7 @@ def test_the_error_estimate_is_one():
     assert (0.5 * true < estimate).all() and (estimate < 2 * true).all()
 
 
-def test_frames_of_coarse_cells_are_refined_to_second_order():
+def test_frames_of_coarse_cells_are_redistributed_to_second_order():
     """Constant inside the cells they would be of order 1."""
     errors = []
     for n in (16, 32, 64):
@@ -326,7 +326,7 @@ def test_frames_of_coarse_cells_are_refined_to_second_order():
             fine_averages(lambda x, y: np.sin(0.4 * np.pi * (x + y)), coarse.with_shape([k * n] * 2), 4)
             for k in (1, 4)
         ]
-        found = _refined(wave[0][None, None], 4, FiniteVolumes(coarse, ShallowWaterLaw(2)))
+        found = _redistributed(wave[0][None, None], [4 * n] * 2, FiniteVolumes(coarse, ShallowWaterLaw(2)))
         errors.append(np.abs(found[0, 0] - wave[1]).mean())
         np.testing.assert_allclose(cell_averages(found[0, 0], 4, 2), wave[0], atol=1e-14)
     assert (orders(errors) > 1.7).all(), orders(errors)
