@@ -83,7 +83,7 @@ class FieldContest(Contest[Entry]):
         self._judged: tuple[Run, Judgement] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None, "_judged": None}
+        return {**self.__dict__, "_judged": None}  # views of datasets hold no open file once pickled
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sciml.errors import ConfigError
 
@@ -52,10 +52,6 @@ class Published:
                 f"Published {self.system!r}: needs a positive value, and a reason exactly if the protocol "
                 f"differs, got {self.value}, {self.same_protocol} and {self.reason!r}."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a row."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 Listed = tuple[str, float, str, Grade]
