@@ -92,13 +92,13 @@ def _pdebench(name: str, file: str, *, first: bool = True, samples: int = 10_000
     )
 
 
-_FIFTH = {"every": {"time": 5}}  # reduced_resolution_t of the published settings
+_FIFTH = {"time": 5}  # reduced_resolution_t of the published settings
 _PDEBENCH = (
     _pdebench(
         "darcy-1", "2D_DarcyFlow_beta1.0_Train.hdf5", inputs=("a",), stepping=None
     ),
-    _pdebench("advection-0.4", "1D_Advection_Sols_beta0.4.hdf5", **_FIFTH),
-    _pdebench("burgers-0.001", "1D_Burgers_Sols_Nu0.001.hdf5", **_FIFTH),
+    _pdebench("advection-0.4", "1D_Advection_Sols_beta0.4.hdf5", every=_FIFTH),
+    _pdebench("burgers-0.001", "1D_Burgers_Sols_Nu0.001.hdf5", every=_FIFTH),
     _pdebench("reaction-diffusion-0.5-1", "ReacDiff_Nu0.5_Rho1.0.hdf5"),
     _pdebench("diffusion-sorption", "1D_diff-sorp_NA_NA.h5", first=False),
     _pdebench("shallow-water", "2D_rdb_NA_NA.h5", first=False, samples=1000),

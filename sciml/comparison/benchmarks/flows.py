@@ -10,7 +10,7 @@ from sciml.presets import Generated, Recipe
 from sciml.unroll import Frames, Stepping, Unroll
 
 STEPS = Recipe(batch_size=4, learning_rate=2e-3, weight_decay=1e-4)
-TEN = {"window": 10}
+_TEN = Frames(window=10)
 
 _AFTER_START = {"time": [1, None, None]}  # published files begin with the frame at time 1
 _SOURCE = "Li et al., FNO (ICLR 2021), section 5.3: 1000 training samples, frames at times 1 to 10 are given"
@@ -56,14 +56,14 @@ def _protocol(
 
 
 def _unrolled(power: int, frames: int, rows: list[Listed]) -> Benchmark:
-    stepping = Stepping(Frames(**TEN), Unroll(calls=frames))
+    stepping = Stepping(_TEN, Unroll(calls=frames))
     return _protocol(
         power, "unrolled", stepping, rows, f"{_SOURCE}; the loss goes through the whole roll-out"
     )
 
 
 def _at_once(power: int, frames: int, rows: list[Listed]) -> Benchmark:
-    stepping = Stepping(Frames(**TEN, bundle=frames))
+    stepping = Stepping(Frames(window=10, bundle=frames))
     return _protocol(power, "at-once", stepping, rows, f"{_SOURCE}; one call gives all others")
 
 
@@ -85,7 +85,7 @@ FLOWS = (
     _at_once(4, 20, known.FLOW_4),
     _at_once(5, 10, known.FLOW_5),
     _protocol(
-        5, "forced", Stepping(Frames(**TEN)), six_problems("flow"),
+        5, "forced", Stepping(_TEN), six_problems("flow"),
         "Wu et al., Transolver (ICML 2024): ten frames to the next, true frames in training, judged on ten",
     ),
     _protocol(

@@ -199,12 +199,21 @@ PREDICTED = {
 MAPS = ("darcy/smooth-85/v1", "helmholtz/8-65/v1", "elasticity/void/v1", "poisson/holes/v1")
 
 
-LONG = ("navier-stokes/1e-4-at-once/v1", "e3/40/v1", "kuramoto-sivashinsky/22/v1")
+SHORT = (
+    "darcy/smooth-85/v1",
+    "poisson/holes/v1",
+    "navier-stokes/1e-5-unrolled/v1",
+    "navier-stokes/1e-5-at-once/v1",
+    "navier-stokes/1e-5-markov/v1",
+    "navier-stokes/1e-5-first-ten/v1",
+    "burgers/1024/v1",
+    "e1/100/v1",
+)
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in (*MAPS, *PREDICTED)],
+    [pytest.param(n, marks=[] if n in SHORT else [pytest.mark.slow]) for n in (*MAPS, *PREDICTED)],
 )
 def test_a_protocol_trains_and_judges_as_it_says(name: str, tmp_path: Path) -> None:
     """On few samples of little resolution."""
