@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sciml.errors import ShapeError
+from sciml.intervals import RESAMPLES, mean_interval
 
 Float = NDArray[np.float64]
 
@@ -112,15 +113,11 @@ class Scores:
         columns = self.values.reshape(len(self), -1).T
         return _mean(np.array([math.sqrt(_mean(column**2)) for column in columns]))
 
-    def interval(self, level: float = 0.95, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-        """The bootstrap interval of the mean: percentiles of the means of resampled sets."""
-        samples, generator = self.samples, np.random.default_rng(seed)
-        n, means = len(samples), []
-        block = max(1, 1_000_000 // n)  # resampled values held at once
-        for start in range(0, resamples, block):
-            chosen = generator.integers(n, size=(min(block, resamples - start), n))
-            means.append(samples[chosen].mean(axis=1))
-        low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    def interval(
+        self, level: float = 0.95, *, resamples: int = RESAMPLES, seed: int = 0
+    ) -> tuple[float, float]:
+        """Of the mean, see `sciml.intervals.mean_interval`; NaN for one sample."""
+        low, high = mean_interval(np.sort(self.samples), level, resamples=resamples, seed=seed)
         return float(low), float(high)
 
     def summary(self) -> dict[str, float | int | list[float]]:
