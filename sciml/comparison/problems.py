@@ -1,0 +1,372 @@
+"""Contests on problems: recipes of physics-informed networks, their samplers, optimizers and estimators.
+
+There is one solution and no data.  The points of the reference are split: errors along the way are measured
+on a fifth of them, which a search of settings may look at; the rest decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.cli.names import dashed
+from sciml.comparison.contest import Contest, Judgement, Metrics, Plan, Reference
+from sciml.comparison.published import Published, elsewhere
+from sciml.description import describe
+from sciml.errors import ConfigError, nearest
+from sciml.grid import Axis, Grid
+from sciml.kernels.estimators import Exact
+from sciml.objective import total
+from sciml.pinns import problems
+from sciml.pinns.predictors import best_constant, best_linear
+from sciml.pinns.problem import Problem, predict
+from sciml.pinns.recipe import Recipe
+from sciml.pinns.residual import Residual
+from sciml.report import Example
+from sciml.run import Run
+from sciml.streams import Streams
+
+SEED = 0  # of the split of the reference's points
+VALIDATION = 5  # one point of so many is for validation
+DRAWS = 16  # of directions, for the spread of the gradient of an estimated loss
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """A recipe that competes.
+
+    Parameters
+    ----------
+    name : str
+        What tables call it.
+    recipe : Recipe
+
+    Raises
+    ------
+    ConfigError
+        If there is no name, or no recipe.
+
+    Examples
+    --------
+    >>> RecipeEntry("adam", Recipe()).changed({"points": 500}).recipe.points
+    500
+    """
+
+    name: str
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not isinstance(self.recipe, Recipe):
+            raise ConfigError(
+                f"RecipeEntry: needs a name and a sciml.pinns.Recipe, got {self.name!r} and a "
+                f"{type(self.recipe).__name__}."
+            )
+
+    def description(self) -> dict[str, Any]:
+        """JSON-able settings; see `Contestant`."""
+        found: dict[str, Any] = describe(self.recipe)
+        return found
+
+    def changed(self, settings: Mapping[str, Any]) -> RecipeEntry:
+        """With other settings of the recipe."""
+        known = [field.name for field in dataclasses.fields(Recipe)]
+        for name in settings:
+            if name not in known:
+                raise ConfigError(
+                    f"RecipeEntry {self.name!r}: there is no setting {name}; there is {', '.join(known)}."
+                    f"{nearest(name, known)}"
+                )
+        return RecipeEntry(self.name, dataclasses.replace(self.recipe, **settings))
+
+
+@dataclass(frozen=True)
+class ProblemContest(Contest[RecipeEntry]):
+    """One problem whose solution is known, for recipes.
+
+    Parameters
+    ----------
+    problem : Problem
+        With a formula or a solver for its solution.
+
+    Notes
+    -----
+    Metrics, all on the test points and over all components: ``relative_l2``, ``relative_l1`` and
+    ``max_error``.  Where the equation may be estimated also ``gradient_deviation``: the root mean square
+    deviation of the gradient of the loss from its mean over directions, over the norm of that mean, with the
+    trained weights and fixed points; 0 for `Exact`.  What an estimator costs is in the seconds per step.
+
+    ``samples`` in a comparison are the points of the equation, so that errors against their number can be
+    told.  Nothing is selected: the network of the last step is judged.
+    """
+
+    problem: Problem
+
+    entry_type: ClassVar[type[Any]] = RecipeEntry
+
+    @property
+    def name(self) -> str:
+        """``pinn/allen-cahn``, with the arguments that are not the usual ones."""
+        cls = type(self.problem)
+        changed: list[str] = []
+        if dataclasses.is_dataclass(self.problem):
+            for field in dataclasses.fields(self.problem):
+                value = getattr(self.problem, field.name)
+                if value != field.default:
+                    changed.append(
+                        f"{field.name}={value:g}" if isinstance(value, float) else f"{field.name}={value}"
+                    )
+        return f"pinn/{dashed(cls.__name__)}" + "".join(f",{text}" for text in changed)
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Solve for the reference, which is then in the cache folder."""
+        if not self.problem.has_reference:
+            raise ConfigError(
+                f"{type(self.problem).__name__}: has neither a formula nor a solver for its solution, so no "
+                "error can be told. Give the class exact(self, x) or solve(self)."
+            )
+        self.problem.reference()
+        if progress is not None:
+            progress(1, 1)
+
+    def describe(self) -> dict[str, Any]:
+        """The problem, its mathematics, its reference and how errors are measured."""
+        problem = self.problem
+        return {
+            "problem": describe(problem),
+            "mathematics": problem.fingerprint(),
+            "equation": problem.equation,
+            "source": problem.source,
+            "bounds": [list(pair) for pair in problem.domain.bounds],
+            "reference": {"points": list(problem.grid) if problem.grid is not None else "sampled"},
+            "split": {"seed": SEED, "validation": f"1 of {VALIDATION} points", "test": "all others"},
+            "metrics": "over all test points and components of the one solution",
+            "selection": "none: the last step",
+        }
+
+    def plan(
+        self,
+        entry: RecipeEntry,
+        *,
+        seed: int,
+        steps: int,
+        samples: int | None = None,
+        device: torch.device | str,
+    ) -> Plan:
+        recipe = entry.recipe.scaled(steps)
+        if samples is not None:
+            recipe = dataclasses.replace(recipe, points=samples)
+        return Plan(
+            recipe.model(self.problem, seed).to(device),
+            recipe.trainer(seed),
+            recipe.objective(self.problem),
+            _Validation(self.problem),
+        )
+
+    def judge(self, run: Run) -> Judgement:
+        known = self.problem.reference()
+        predict(run.model, known.x[:1], self.problem.outputs)  # what the first call costs is not inference
+        started = time.perf_counter()
+        values = predict(run.model, known.x, self.problem.outputs)
+        seconds = time.perf_counter() - started
+        metrics = dict(self._metrics(values))
+        if (deviation := _gradient_deviation(run)) is not None:
+            metrics["gradient_deviation"] = [deviation]
+        return Judgement("test", [0], metrics, seconds, course=self._course(values))
+
+    def references(self) -> Iterator[Reference]:
+        """The best constant and the best linear network in the ansatz, and the classical solver."""
+        known = self.problem.reference()
+        for name, found in (("best constant", best_constant), ("best linear network", best_linear)):
+            yield Reference(name, "trivial", self._metrics(found(self.problem, known)))
+        for solver in self.problem.classical():
+            solver.solve()  # imports and tables are not the solver's
+            started = time.perf_counter()
+            values = solver.solve()
+            seconds = time.perf_counter() - started
+            settings = dict(solver.settings)
+            told = ", ".join(f"{value} {name}" for name, value in settings.items())
+            yield Reference(f"{solver.name}, {told}", "classical", self._metrics(values), seconds, settings)
+
+    def published(self) -> list[Published]:
+        """Numbers of others on the same problem."""
+        if self.problem != type(self.problem)():
+            return []
+        rows = _PUBLISHED.get(type(self.problem).__name__, ())
+        return list(elsewhere(rows, "points of the reference, network, steps and machine are theirs"))
+
+    def examples(self, run: Run) -> list[Example] | None:
+        """The solution on the reference's grid, if that has two axes."""
+        known = self.problem.reference()
+        shape = known.shape
+        if shape is None or len(shape) != 2:
+            return None
+        values = predict(run.model, known.x, self.problem.outputs)
+        error = float(self._metrics(values)["relative_l2"][0])
+        names = ["u"] if self.problem.outputs == 1 else [f"u{k + 1}" for k in range(self.problem.outputs)]
+
+        def fields(flat: Tensor) -> dict[str, Any]:
+            return {name: flat[:, k].reshape(shape).numpy() for k, name in enumerate(names)}
+
+        return [
+            Example(
+                "solution",
+                0,
+                error,
+                inputs={},
+                truth=fields(known.values),
+                prediction=fields(values),
+                units={name: "1" for name in names},
+                place=self.grid,
+            )
+        ]
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid of the reference, time as its last axis."""
+        problem = self.problem
+        if problem.grid is None:
+            return None
+        labels = [*"xyz"][: problem.domain.space.dim] + ([] if problem.domain.time is None else ["t"])
+        axes = [
+            Axis(name, lower, upper, size, "node")
+            for name, size, (lower, upper) in zip(labels, problem.grid, problem.domain.bounds, strict=True)
+        ]
+        return Grid(tuple(axes))
+
+    def _metrics(self, values: Tensor) -> Metrics:
+        known = self.problem.reference()
+        test = ~validation_points(len(known.x))
+        error, truth = (values - known.values)[test], known.values[test]
+        return {
+            "relative_l2": [float(error.norm() / truth.norm())],
+            "relative_l1": [float(error.abs().sum() / truth.abs().sum())],
+            "max_error": [float(error.abs().max())],
+        }
+
+    def _course(self, values: Tensor) -> dict[str, Any] | None:
+        """The error at each time."""
+        known, domain = self.problem.reference(), self.problem.domain
+        if known.shape is None or domain.time is None:
+            return None
+        shape = (*known.shape, self.problem.outputs)
+        axes = tuple(i for i in range(len(shape)) if i != domain.dim - 1)
+        squares = [v.reshape(shape).square().sum(axes) for v in (values - known.values, known.values)]
+        frames = known.shape[-1]
+        return {
+            "times": np.linspace(*domain.time, frames).tolist(),
+            "units": "1",
+            "mean": (squares[0] / squares[1]).sqrt().tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """The error on the points for validation."""
+
+    problem: Problem
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        known = self.problem.reference()
+        chosen = validation_points(len(known.x))
+        truth = known.values[chosen]
+        error = predict(model, known.x[chosen], self.problem.outputs) - truth
+        return {"relative_l2": float(error.norm() / truth.norm())}
+
+
+def validation_points(count: int) -> Tensor:
+    """Which points of a reference are for validation, (count,)."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SEED))
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[order[: count // VALIDATION]] = True
+    return chosen
+
+
+def _gradient_deviation(run: Run) -> float | None:
+    """How far the gradient of an estimated loss is spread over draws of directions; None where none are."""
+    loss = run.objective
+    assert isinstance(loss, Residual)
+    if "estimate" not in inspect.signature(type(loss.problem).residual).parameters:
+        return None
+    if isinstance(loss.estimator, Exact):
+        return 0.0
+    model, streams = run.model, Streams(SEED)
+    batch = Residual(loss.problem, points=256).draw(0, model, streams)
+    device = next(model.parameters()).device
+    weights = [p for p in model.parameters() if p.requires_grad]
+    gradients = []
+    for k in range(DRAWS):
+        seed = torch.tensor(streams.of("estimator").seed(k))
+        drawn = dataclasses.replace(batch, shared={"seed": seed}).to(device)
+        found = torch.autograd.grad(total(loss.terms(model, drawn)), weights, materialize_grads=True)
+        gradients.append(torch.cat([g.flatten() for g in found]).double())
+    stack = torch.stack(gradients)
+    mean = stack.mean(0)
+    spread = (stack - mean).square().sum() / (DRAWS - 1)
+    return float(spread.sqrt() / mean.norm())
+
+
+def named() -> dict[str, Callable[[], ProblemContest]]:
+    """The contests on the problems of `sciml.pinns.problems`, by name."""
+    return {f"pinn/{dashed(name)}": partial(_contest, name) for name in problems.__all__}
+
+
+def _contest(name: str) -> ProblemContest:
+    return ProblemContest(getattr(problems, name)())
+
+
+_PINNACLE = "Hao et al., PINNacle (NeurIPS 2024), as later tables quote it"
+_KIYANI = "Kiyani et al., arXiv:2501.16371"
+_DOUBLE = "arXiv:2605.30910, double penalty"
+_FORMER = "Zhao, Ding and Prakash, PINNsFormer (ICLR 2024)"
+_R3 = "Daw et al., R3 sampling (ICML 2023), main table"
+_PIG = "Kang et al., physics-informed Gaussians (ICLR 2025)"
+_PIRATE = "Wang, Li, Chen and Perdikaris, PirateNets (JMLR 2024)"
+
+_PUBLISHED: dict[str, list[tuple[str, float, str, Any]]] = {
+    "Burgers": [
+        ("PINN", 6.7e-4, "Raissi, Perdikaris and Karniadakis (J. Comput. Phys. 2019)", "read"),
+        ("PINN, in a study of 20 problems", 1.45e-2, _PINNACLE, "quoted"),
+        ("self-scaled Broyden, 8x20", 1.62e-8, _KIYANI, "quoted"),
+    ],
+    "AllenCahn": [
+        ("PINN, new points at each step", 7.7e-3, _R3, "read"),
+        ("R3", 8.3e-3, _R3, "read"),
+        ("RAD", 7.8e-3, _R3, "read"),
+        ("causal weights", 1.39e-4, "Wang, Sankaran and Perdikaris (CMAME 2024)", "read"),
+        ("Gaussians", 1.04e-4, _PIG, "read"),
+        ("PirateNet", 2.24e-5, _PIRATE, "read"),
+        ("self-scaled Broyden, 3x30", 9.43e-7, _KIYANI, "quoted"),
+    ],
+    "Convection": [
+        ("PINN, points that stay", 1.087, _R3, "read"),
+        ("PINN, new points at each step", 0.569, _R3, "read"),
+        ("RAD", 0.641, _R3, "read"),
+        ("R3", 2.28e-2, _R3, "read"),
+        ("PINNsFormer", 2.7e-2, _FORMER, "read"),
+        ("double penalty, L-BFGS", 5.4e-6, _DOUBLE, "quoted"),
+    ],
+    "Reaction": [
+        ("PINNsFormer", 3.0e-2, _FORMER, "read"),
+        ("double penalty, L-BFGS", 2.9e-5, _DOUBLE, "quoted"),
+    ],
+    "Wave": [
+        ("PINNsFormer", 0.283, _FORMER, "read"),
+        ("PINNsFormer with NTK weights", 5.8e-2, _FORMER, "read"),
+        ("double penalty, L-BFGS", 3.8e-4, _DOUBLE, "quoted"),
+    ],
+    "Helmholtz": [
+        ("PINN", 0.402, _PIG, "read"),
+        ("PINN, annealed weights", 3.69e-3, _PIG, "read"),
+        ("Gaussians", 4.13e-5, _PIG, "read"),
+    ],
+    "PoissonOfSines": [("L-BFGS", 4.67e-4, _PINNACLE, "quoted")],
+}
