@@ -96,7 +96,7 @@ class Line:
         return math.isfinite(self.error.value)
 
     def record(self) -> dict[str, Any]:
-        """Everything that is known, flat: ``mean`` is of the deciding metric, ``mean_METRIC`` of another one."""
+        """Everything that is known, flat: ``mean`` is of relative L2, ``mean_METRIC`` of another metric."""
         found: dict[str, Any] = {
             "name": self.name,
             "kind": self.kind,
