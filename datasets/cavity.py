@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, halved, richardson
 from sciml.datasets.numerics.series import check_settings
 from sciml.datasets.numerics.stream_function import Flow, Line, StreamFunctionSolver
 from sciml.datasets.solutions import Function, labelled, on_grid
 from sciml.description import describable
-from sciml.errors import ConfigError, DataError, DivergedError, nearest
+from sciml.errors import ConfigError, DataError, DivergedError, ShapeError, nearest
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 Float = NDArray[np.float64]
 Profile = Callable[[Float], Float]
@@ -167,6 +168,17 @@ class Cavity(Generator):
         low, high = math.log(self.lowest_reynolds), math.log(self.highest_reynolds)
         return lambda x: shape(x) / largest, math.exp(random.uniform(low, high))
 
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Elements per axis."""
+        return halved(self._elements, least=3)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> CavitySolver | None:
+        """The same scheme on other elements; the Reynolds numbers must be known."""
+        return CavitySolver(resolution, tuple(known["reynolds"].tolist())) if "reynolds" in known else None
+
     def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
         """Relative L2 error of velocity or pressure, the larger, (n,), from 3/2 of the elements.
 
@@ -175,6 +187,59 @@ class Cavity(Generator):
         finer = dataclasses.replace(self, elements=math.ceil(1.5 * self._elements))
         order = 3 * math.log2(finer.elements / self._elements)
         return richardson(self, finer, seeds, arrays, order=order)
+
+
+@describable
+@dataclass(frozen=True)
+class CavitySolver:
+    """The solver of certain samples of `Cavity`, on its own elements, evaluated at any nodes.
+
+    The lid is the spline of degree 5 through its values at the nodes.
+
+    Parameters
+    ----------
+    elements : int
+        Per axis, at least 3.
+    reynolds : tuple of float
+        Of the samples.
+
+    Examples
+    --------
+    >>> CavitySolver(4, (100.0,)).name
+    'splines of degree 7, 4x4 elements'
+    """
+
+    elements: int
+    reynolds: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"splines of degree {_DEGREE}, {self.elements}x{self.elements} elements"
+
+    def predict(self, inputs: Tensor, grid: Grid) -> Tensor:
+        """Velocity and pressure (n, 3, *grid.shape) for lids (n, 1, *grid.shape); NaN where not found.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one lid for each Reynolds number.
+        """
+        import torch
+
+        if tuple(inputs.shape) != (len(self.reynolds), 1, *grid.shape):
+            raise ShapeError(
+                f"CavitySolver: inputs must have shape ({len(self.reynolds)}, 1, *{grid.shape}), got "
+                f"{tuple(inputs.shape)}."
+            )
+        x, y = (axis.coordinates for axis in grid.axes)
+        found = np.full((len(inputs), 3, *grid.shape), np.nan)
+        lids = inputs[:, 0, :, -1].detach().cpu().numpy().astype(np.float64)
+        for fields, lid, reynolds in zip(found, lids, self.reynolds, strict=True):
+            with contextlib.suppress(DivergedError):
+                flow = _solved(_profile(lid, grid), reynolds, self.elements, _DEGREE, 1.0)[-1]
+                fields[:2], fields[2] = flow.velocity(x, y), flow.pressure(x, y)
+        return torch.from_numpy(found).to(device=inputs.device, dtype=inputs.dtype)
 
 
 def solve(

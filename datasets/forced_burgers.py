@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sciml.datasets.generator import Generator, Values, richardson
+from sciml.datasets.generator import NOTHING, Generator, Values, richardson
+from sciml.datasets.numerics.cells import redistributed
 from sciml.datasets.numerics.finite_volume import cell_averages, part, weno5
 from sciml.datasets.numerics.pseudo_spectral import Modes
 from sciml.datasets.numerics.semilinear import Semilinear, run
@@ -25,6 +26,7 @@ from sciml.schema import Field, Provenance
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 Float = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -160,21 +162,43 @@ class ForcedBurgers(Generator):
         grid = self.grid.with_shape([self.refinement * self.resolution])
         coefficients, forcing = self.parameters(seeds)
         initial = _forcing(grid, forcing[..., None, None])(0.0)
-        size = np.abs(initial).max(axis=(1, 2)) + self.final_time * np.abs(forcing[0]).sum(axis=0)
+        frames = self.evolve(initial, self.times, coefficients, forcing)
+        return (cell_averages(frames[:, :, 0], self.refinement, 1), *coefficients)
+
+    def evolve(
+        self, initial: Float, times: ArrayLike, coefficients: Float, forcing: Float, *, step: float = 1.0
+    ) -> Float:
+        """Frames (n, len(times), 1, cells) from averages (n, 1, cells) on any cells of the circle.
+
+        ``coefficients`` and ``forcing`` are `parameters`; ``step`` is in units of the steps of the data.
+        """
+        grid = self.grid.with_shape(initial.shape[2:])
+        duration = float(np.ptp(times))
+        size = np.abs(initial).max(axis=(1, 2)) + duration * np.abs(forcing[0]).sum(axis=0)
         speed = np.maximum(coefficients[0] * size, 1e-3)
 
         def equation(alpha: Float, beta: Float, gamma: Float, *terms: Float) -> Semilinear:
             known = np.reshape(terms, (4, _TERMS, *alpha.shape))
             return _system(grid, alpha, beta, gamma, _forcing(grid, known))
 
-        frames = run(
+        return run(
             equation,
             initial,
-            self.times,
-            step=_COURANT * grid.axes[0].spacing / speed,
-            parameters=[*coefficients, *forcing.reshape(-1, len(seeds))],
+            times,
+            step=step * _COURANT * grid.axes[0].spacing / speed,
+            parameters=[*coefficients, *forcing.reshape(-1, len(initial))],
         )
-        return (cell_averages(frames[:, :, 0], self.refinement, 1), *coefficients)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> ForcedBurgersSolver | None:
+        """The same solver on other cells; the seeds of the samples tell the forcing.
+
+        A reference, not a competitor on equal terms: a model sees frames and coefficients, not the forcing.
+        """
+        if "sample_seed" not in known:
+            return None
+        return ForcedBurgersSolver(self, resolution, step, tuple(known["sample_seed"].tolist()))
 
     def estimate_error(self, seeds: Sequence[int], arrays: Sequence[Values]) -> Float:
         """Relative L2 error of u over all frames, (n,): twice the change on twice the cells."""
@@ -189,6 +213,72 @@ class ForcedBurgers(Generator):
             equation=_EQUATION,
             solver=_SOLVER,
         )
+
+
+@describable
+@dataclass(frozen=True)
+class ForcedBurgersSolver:
+    """The solver of certain samples of `ForcedBurgers`, on its own cells and with its own steps.
+
+    Frames are taken to its cells and back by the parabolas that WENO5 sees in them.
+
+    Parameters
+    ----------
+    flow : ForcedBurgers
+    cells : int
+        At least 6.
+    step : float
+        In units of the steps of the data.
+    seeds : tuple of int
+        Of the samples.
+
+    Examples
+    --------
+    >>> ForcedBurgersSolver(ForcedBurgers(), 40, 1.0, (0,)).name
+    'WENO5, 40 cells, Courant number 1'
+    """
+
+    flow: ForcedBurgers
+    cells: int
+    step: float
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"WENO5, {self.cells} cells, Courant number {_COURANT * self.step:g}"
+
+    def trajectory(self, initial: Tensor, times: Sequence[float]) -> Tensor:
+        """Frames (n, len(times), cells) from averages ``initial`` (n, cells) at ``times[0]``.
+
+        Type and device of ``initial``; NaN from where a solution has blown up.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one row for each seed.
+        """
+        import torch
+
+        if initial.ndim != 2 or len(initial) != len(self.seeds):
+            raise ShapeError(
+                f"ForcedBurgersSolver: initial must have shape ({len(self.seeds)}, cells), got "
+                f"{tuple(initial.shape)}."
+            )
+        values = initial.detach().cpu().numpy().astype(np.float64)
+        start = _redistributed(values, self.cells)[:, None]
+        coefficients, forcing = self.flow.parameters(self.seeds)
+        frames = self.flow.evolve(start, times, coefficients, forcing, step=self.step)
+        found = _redistributed(frames[:, :, 0], values.shape[1])
+        found[:, 0] = values
+        return torch.from_numpy(found).to(device=initial.device, dtype=initial.dtype)
+
+
+def _redistributed(averages: Float, count: int) -> Float:
+    """Averages (..., cells) over other cells of the circle."""
+    at = averages.ndim - 1
+    padded = np.concatenate([averages[..., -2:], averages, averages[..., :2]], axis=at)
+    return redistributed(averages, *weno5(padded, at), count, at)
 
 
 def _forcing(grid: Grid, terms: Float) -> Callable[[float], Float]:

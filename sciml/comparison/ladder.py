@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +20,13 @@ from sciml.errors import ShapeError
 if TYPE_CHECKING:
     from sciml.datasets.generator import Generator
 
+_USELESS = 0.5  # relative error
 _HALVINGS = 8  # of the steps at one resolution, at most
 _GAIN = 0.9  # half the steps that leave more of the error than this are not worth their time
+_STALLED = 0.8  # a finer grid that leaves more of the error than this calls for shorter steps
 _LEAST, _MOST = 6, 21  # repeats of a timed call
 _SECONDS = 0.5  # that the repeats of a call are to take together
-_SLOW = 0.25  # seconds of one solve above which a batch saves nothing
+_SLOW = 1.0  # seconds of one solve above which no batch is tried
 
 
 def ladder(
@@ -39,7 +40,8 @@ def ladder(
     """The generator's own solver, from cheap to costly: coarse grids and long steps first.
 
     At each of `Generator.resolutions`, from the coarsest on, steps are halved until that lowers the mean
-    relative L2 error by less than a tenth.  Settings that blow up give no row.
+    relative L2 error by less than a tenth; where that did not help at the resolution before, and this one
+    does, they stay.  Settings that blow up, or miss half of the solution, give no row.
 
     Every row is judged on all problems with the same ``measure`` as the contestants.  Its seconds are those
     of one solve with everything that belongs to it: the inputs to the solver's grid, the solve, the result to
@@ -78,43 +80,40 @@ def ladder(
     """
     if generator is None:
         return
-    done = False
+    best, shorter = math.inf, True
     for resolution in reversed(generator.resolutions):
         native = resolution == generator.resolutions[0]
-        if done and not native:
+        if best <= enough and not native:
             continue
-        for row in _rows(generator, resolution, problems, measure, enough):
-            yield replace(row, settings={**row.settings, "native": native, "floor": problems.floor})
-            done = done or float(np.mean(row.metrics["relative_l2"])) <= enough
-            if (row.seconds_per_sample or 0.0) > cap:
+        error, last = math.inf, None
+        for halving in range(_HALVINGS):
+            step = 0.5**halving
+            solver = generator.coarser(resolution, step, problems.blocks[0].known)
+            if solver is None or solver == last:
+                break
+            last = solver
+            solved = _solved_by(generator, resolution, step)
+            try:
+                metrics = _judged(solved, problems, measure)
+            except ShapeError:  # the data lie on a coarser grid than this solver's
+                break
+            found = float(np.mean(metrics["relative_l2"]))
+            if not math.isfinite(found):
+                continue
+            if found > _USELESS:
+                break
+            seconds, told = _timed(solved, problems)
+            settings = {"resolution": resolution, "step": step, **told, "native": native}
+            settings["floor"] = problems.floor
+            yield Reference(solver.name, "classical", metrics, seconds, settings)
+            if seconds > cap:
                 return
-
-
-def _rows(
-    generator: Generator, resolution: int, problems: Problems, measure: Measure, enough: float
-) -> Iterator[Reference]:
-    """At one resolution, with shorter and shorter steps as long as that helps."""
-    error, last = math.inf, None
-    for halving in range(_HALVINGS):
-        step = 0.5**halving
-        solver = generator.coarser(resolution, step, problems.blocks[0].known)
-        if solver is None or solver == last:
-            return
-        last = solver
-        solved = _solved_by(generator, resolution, step)
-        try:
-            metrics = _judged(solved, problems, measure)
-        except ShapeError:  # the data lie on a coarser grid than this solver's
-            return
-        found = float(np.mean(metrics["relative_l2"]))
-        if not math.isfinite(found):
-            continue
-        seconds, told = _timed(solved, problems)
-        settings = {"resolution": resolution, "step": step, **told}
-        yield Reference(solver.name, "classical", metrics, seconds, settings)
-        if found > _GAIN * error or found <= enough:
-            return
-        error = found
+            gained = found <= _GAIN * error
+            shorter = gained if halving else shorter
+            error = min(error, found)
+            if not gained or found <= enough or not (shorter or found > _STALLED * best):
+                break
+        best = min(best, error)
 
 
 def _solved_by(generator: Generator, resolution: int, step: float) -> Callable[[Block], Tensor]:
