@@ -217,9 +217,10 @@ def error_against_time(
     ----------
     rows : mappings with "name", "seconds", "error" and optionally "kind", "note", "low", "high", "seeds"
         ``kind`` is "surrogate", "solver" (the default) or "trivial".  Rows of one name are joined by a line
-        if it is a solver's, at several resolutions; ``note`` is written at its point; ``low`` and ``high``
-        are an interval of the error; ``seeds`` are pairs (seconds, error) of single trainings.  A trivial
-        predictor has no seconds: its error is a line across.
+        if it is a solver's, at several resolutions; ``note`` is written at its point, on the right above or,
+        if ``below``, on the left below; ``low`` and ``high`` are an interval of the error; ``seeds`` are
+        pairs (seconds, error) of single trainings.  A trivial predictor has no seconds: its error is a line
+        across.
     noun : str
         What a sample is.
     cost : str
@@ -281,8 +282,10 @@ def _ladder(ax: Axes, rows: Iterable[Mapping[str, Any]], position: int) -> None:
     gray, dashes = ("#444444", "#888888")[position % 2], ("-", "--", ":")[position // 2 % 3]
     style: dict[str, Any] = {"color": gray, "linestyle": dashes, "marker": "s", "markersize": 4.5}
     ax.plot(seconds, values, linewidth=1.3, label=str(ordered[0]["name"]), **style)
-    place: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 7.5, "color": GRAY}
+    place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": GRAY}
     for row, x, y in zip(ordered, seconds, values, strict=True):
+        below = bool(row.get("below"))
+        place |= {"xytext": (-5, -10) if below else (5, 4), "ha": "right" if below else "left"}
         if row.get("note"):
             ax.annotate(str(row["note"]), (x, y), **place)
 

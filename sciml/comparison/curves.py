@@ -11,9 +11,10 @@ import numpy as np
 from sciml import plots
 from sciml.assessment import percent
 from sciml.comparison.equal_error import break_even
-from sciml.comparison.figures import ERROR, HEIGHT, WIDTH, Estimate, Picture, Sheet, spoken
+from sciml.comparison.figures import ERROR, HEIGHT, WIDTH, Picture, Sheet, spoken
 from sciml.comparison.results import DECISIVE, Float, Training
 from sciml.comparison.rows import Row
+from sciml.comparison.statistics import Estimate, mean_error, power_law
 from sciml.figures import GRAY, Look, as_duration, as_percent, log_ticks, new_figure, quiet
 
 if TYPE_CHECKING:
@@ -142,31 +143,45 @@ def repayment(sheet: Sheet) -> Picture | None:
 
 def efficiency(sheet: Sheet) -> Picture | None:
     """Error against the number of training samples, with the slope of a straight line."""
-    groups: dict[str, list[tuple[int, Estimate]]] = {}
-    for training in {(t.entry, t.samples): t for t in sheet.results.trainings}.values():
+    groups: dict[str, dict[int, Training]] = {}
+    for training in sheet.results.trainings:
         count = training.samples or sheet.results.training_samples
-        estimate = Estimate.of(training.values())
-        if count is not None and math.isfinite(estimate.mean):
-            groups.setdefault(training.entry, []).append((count, estimate))
-    groups = {name: points for name, points in groups.items() if len({count for count, _ in points}) > 1}
+        if count is not None and math.isfinite(training.mean()):
+            groups.setdefault(training.entry, {})[count] = training
+    groups = {name: points for name, points in groups.items() if len(points) > 1}
     if not groups:
         return None
     figure = new_figure(WIDTH, HEIGHT)
     ax = figure.subplots()
     slopes = {}
     for name, points in groups.items():
-        counts = [count for count, _ in points]
-        slope, _ = np.polyfit(np.log(counts), np.log([e.mean for _, e in points]), 1)
-        slopes[name] = f"{slope:.2f}"
-        _interval_line(ax, counts, [e for _, e in points], sheet.drawn[name], f"{name}: slope {slope:.2f}")
+        slope = _slope(points)
+        label = name if slope is None else f"{name}: slope {slope.value:.2f}".replace("-", "−")
+        if slope is not None:
+            between = f" ({slope.low:.2f} to {slope.high:.2f})" if math.isfinite(slope.low) else ""
+            slopes[name] = f"{slope.value:.2f}{between}"
+        estimates = [mean_error(training.values()) for training in points.values()]
+        _interval_line(ax, list(points), estimates, sheet.drawn[name], label)
     finish(figure, ax, "training samples", ERROR, along="{:,.0f}".format)
-    ax.set_xticks(sorted({count for points in groups.values() for count, _ in points}))
+    ax.set_xticks(sorted({count for points in groups.values() for count in points}))
     return Picture(
         "data-efficiency",
         figure,
         f"Error against number of training samples; slopes in logarithms: {spoken(slopes)}.",
-        "Data efficiency: error against the number of training samples, with 95% intervals; the slope is of "
-        "a straight line through the logarithms.",
+        "Data efficiency: error against the number of training samples, with 95% intervals. Slopes of "
+        f"straight lines through the logarithms, with their intervals over seeds: {spoken(slopes)}.",
+    )
+
+
+def _slope(points: Mapping[int, Training]) -> Estimate | None:
+    """Over the seeds that were trained on all numbers of samples."""
+    found = [
+        {int(unit["seed"]): float(errors.mean()) for unit, errors in zip(t.units, t.values(), strict=True)}
+        for t in points.values()
+    ]
+    seeds = set.intersection(*(set(one) for one in found))
+    return (
+        power_law(list(points), [[one[seed] for one in found] for seed in sorted(seeds)]) if seeds else None
     )
 
 
@@ -177,7 +192,7 @@ def _interval_line(
     style: dict[str, Any] = {"color": look.color, "marker": look.marker, "linestyle": line, "linewidth": 1.4}
     ax.plot(
         x,
-        [e.mean for e in estimates],
+        [e.value for e in estimates],
         markersize=7 * look.size,
         markeredgecolor="white",
         label=label,
@@ -201,9 +216,9 @@ def transfer(sheet: Sheet) -> Picture | None:
         shift = 0.06 * (i - (len(shown) - 1) / 2)
         places = [order.index(size) + shift for size in found]
         _interval_line(ax, places, list(found.values()), sheet.drawn[training.entry], training.entry)
-        said[training.entry] = ", ".join(f"{size} {percent(e.mean)}" for size, e in found.items())
+        said[training.entry] = ", ".join(f"{size} {percent(e.value)}" for size, e in found.items())
     finish(figure, ax, "resolution", ERROR)
-    ax.set_xticks(range(len(order)), [f"{s}\n(trained)" if s == own else s.replace("x", "×") for s in order])
+    ax.set_xticks(range(len(order)), [s.replace("x", "×") + "\n(trained)" * (s == own) for s in order])
     ax.set_xlim(-0.4, len(order) - 0.6)
     return Picture(
         "transfer",
@@ -220,11 +235,11 @@ def _points(size: str) -> int:
 
 def _elsewhere(training: Training, size: str, own: str | None) -> Estimate | None:
     if size == own:
-        return Estimate.of(training.values())
+        return mean_error(training.values())
     if not all(size in (unit.get("transfer") or {}) for unit in training.units):
         return None
     values = [unit["transfer"][size][DECISIVE] for unit in training.units]
-    return Estimate.of(np.array(values, dtype=np.float64))
+    return mean_error(np.array(values, dtype=np.float64))
 
 
 def course(sheet: Sheet) -> Picture | None:
@@ -303,19 +318,20 @@ def bands(sheet: Sheet) -> Picture | None:
     ax = figure.subplots()
     said = {}
     for i, training in enumerate(main):
-        estimates = [Estimate.of(training.values(name)) for name in names]
+        estimates = [mean_error(training.values(name)) for name in names]
         shift = 0.16 * (i - (len(main) - 1) / 2)
         places = [k + shift for k in range(len(names))]
         _interval_line(ax, places, estimates, sheet.drawn[training.entry], training.entry, line="none")
-        said[training.entry] = ", ".join(f"{n} {e.mean:.2g}" for n, e in zip(names, estimates, strict=True))
-    finish(figure, ax, "", "error of a part", to="{:g}".format)
+        said[training.entry] = ", ".join(f"{n} {e.value:.2g}" for n, e in zip(names, estimates, strict=True))
+    finish(figure, ax, "", "error", to="{:g}".format)
     ax.set_xticks(range(len(names)), [metric_name(name).replace(" ", "\n", 1) for name in names])
     ax.set_xlim(-0.5, len(names) - 0.5)
     return Picture(
         "bands",
         figure,
         f"Errors by band of wavenumbers and at the boundary. {spoken(said)}.",
-        "Where the error is: in bands of wavenumbers and at the boundary, means with 95% intervals.",
+        "Where the error is, in the units of the field: in bands of wavenumbers (fewer than 4 periods per "
+        "domain, fewer than 12, more) and at the boundary; means with 95% intervals.",
     )
 
 

@@ -14,8 +14,8 @@ from sciml.assessment import milliseconds, percent
 from sciml.comparison.contest import Reference
 from sciml.comparison.equal_error import EqualError, equal_error, pareto_front
 from sciml.comparison.results import DECISIVE, Float, Results, Training
+from sciml.comparison.statistics import Estimate, mean_error
 from sciml.figures import GRAY, Look, as_duration, as_percent, log_ticks, new_figure, quiet, widened
-from sciml.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,23 +44,6 @@ class Picture:
     figure: Figure
     alt: str
     caption: str
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds and samples with its 95 % interval; NaN where a prediction was not finite."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Float) -> Estimate:
-        """Of (seed, sample)."""
-        pooled = values.mean(axis=0)
-        if not np.isfinite(pooled).all():
-            return cls(math.nan, math.nan, math.nan)
-        return cls(float(pooled.mean()), *Scores(pooled).interval())
 
 
 @dataclass(frozen=True)
@@ -106,10 +89,10 @@ def training_cost(sheet: Sheet) -> Picture | None:
     main = {training.entry: training.samples for training in sheet.results.main}
     points, said = [], {}
     for training in sheet.results.trainings:
-        seconds, estimate = training.of("train_seconds"), Estimate.of(training.values())
-        if training.samples == main[training.entry] and seconds and math.isfinite(estimate.mean):
+        seconds, estimate = training.of("train_seconds"), mean_error(training.values())
+        if training.samples == main[training.entry] and seconds and math.isfinite(estimate.value):
             points.append(_point(training, seconds, estimate, "train_seconds"))
-            said[training.entry] = f"{percent(estimate.mean)} after {seconds:.3g} s"
+            said[training.entry] = f"{percent(estimate.value)} after {seconds:.3g} s"
     if not points:
         return None
     rows = [*points, *({"name": n, "error": e, "kind": "trivial"} for n, e in sheet.trivial.items())]
@@ -128,13 +111,16 @@ def inference_cost(sheet: Sheet) -> Picture | None:
     """Error against seconds per solve, with the classical solvers as lines."""
     points, said = [], {}
     for training in sheet.results.main:
-        seconds, estimate = training.of("seconds_per_sample"), Estimate.of(training.values())
-        if seconds and math.isfinite(estimate.mean):
+        seconds, estimate = training.of("seconds_per_sample"), mean_error(training.values())
+        if seconds and math.isfinite(estimate.value):
             points.append(_point(training, seconds, estimate, "seconds_per_sample"))
-            said[training.entry] = f"{percent(estimate.mean)} in {milliseconds(seconds)}"
+            said[training.entry] = f"{percent(estimate.value)} in {milliseconds(seconds)}"
     steps = ladder(sheet.results)
     if not points and not steps:
         return None
+    faster = [e.seconds > p["seconds"] for p in points if (e := sheet.equal.get(p["name"])) and e.seconds]
+    for step in steps:  # ratios of times stand on the other side
+        step["below"] = 2 * sum(faster) > len(faster)
     rows = [*points, *steps, *({"name": n, "error": e, "kind": "trivial"} for n, e in sheet.trivial.items())]
     figure = plots.error_against_time(rows, cost="time per solve", drawn=sheet.drawn)
     ax = figure.axes[0]
@@ -165,7 +151,7 @@ def _point(training: Training, seconds: float, estimate: Estimate, clock: str) -
         "name": training.entry,
         "kind": "surrogate",
         "seconds": seconds,
-        "error": estimate.mean,
+        "error": estimate.value,
         "low": estimate.low,
         "high": estimate.high,
         "seeds": [(u[clock], e) for u, e in zip(training.units, means, strict=True) if u.get(clock)],
@@ -203,17 +189,18 @@ def _short(value: Any) -> str:
 
 
 def _mark_equal(ax: Axes, point: Mapping[str, Any], seconds: float, color: str) -> None:
-    """A ring where the solver is as accurate, a line to it, and the ratio of times."""
+    """A ring where the solver is as accurate, a line to it, and the ratio of times on its far side."""
     error, own = point["error"], point["seconds"]
     ax.plot([own, seconds], [error, error], color=color, linewidth=1.0, linestyle=":", zorder=2)
-    ax.plot(
-        seconds, error, marker="o", markersize=9, color=color, fillstyle="none", markeredgewidth=1.5, zorder=5
-    )
+    ring: dict[str, Any] = {"marker": "o", "markersize": 9, "fillstyle": "none", "markeredgewidth": 1.5}
+    ax.plot(seconds, error, color=color, zorder=5, **ring)
+    side = 1 if seconds >= own else -1
     ax.annotate(
         f"{seconds / own:.2g}×",
         (seconds, error),
-        xytext=(8, 0),
+        xytext=(8 * side, 0),
         textcoords="offset points",
+        ha="left" if side > 0 else "right",
         va="center",
         fontsize=8,
         color=color,

@@ -8,9 +8,11 @@ from typing import Any
 
 from sciml.assessment import milliseconds, percent
 from sciml.comparison.field_figures import field_pictures
-from sciml.comparison.figures import Estimate, Picture, Sheet, pictures
+from sciml.comparison.figures import Picture, Sheet, pictures
 from sciml.comparison.results import Results, gather
 from sciml.comparison.rows import Row
+from sciml.comparison.statistics import mean_error
+from sciml.comparison.summary import summary
 from sciml.figures import looks, pdf, svg
 from sciml.files import write_bytes_atomic
 from sciml.page import chart, data_table, escape, fact_table, html_page, image
@@ -64,11 +66,12 @@ def write_page(
     sections = [_head(found, command)]
     for results in found:
         own = {e: x for (name, e), x in (examples or {}).items() if name == results.benchmark}
-        shown = list(pictures(Sheet.of(results, drawn)))
+        sheet = Sheet.of(results, drawn)
+        shown = list(pictures(sheet))
         fields = list(field_pictures({entry: own[entry] for entry in results.entries if entry in own}))
         if figures is not None:
             _save(figures / anchor(results), [*shown, *fields])
-        sections.append(_section(results, shown, fields))
+        sections.append(_section(sheet, shown, fields))
     write_bytes_atomic(path, html_page(title, sections, style=_STYLE).encode())
 
 
@@ -91,10 +94,12 @@ def _head(found: Sequence[Results], command: str) -> str:
     return f'<nav aria-label="benchmarks">{links}</nav>{told}'
 
 
-def _section(results: Results, shown: Sequence[Picture], fields: Sequence[Picture]) -> str:
+def _section(sheet: Sheet, shown: Sequence[Picture], fields: Sequence[Picture]) -> str:
+    results = sheet.results
     parts = [
         f"<h2>{escape(results.benchmark)}</h2>",
         f'<p class="quiet">fingerprint <code>{escape(results.fingerprint)}</code></p>',
+        f'<p class="verdict">{escape(summary(results, sheet.equal))}</p>',
         _failures(results),
         f'<div class="scroll">{_table(results)}</div>',
         f'<div class="charts">{"".join(_figure(p, chart(p.figure, p.alt)) for p in shown)}</div>',
@@ -117,12 +122,12 @@ def _table(results: Results) -> str:
     heads = ("", "mean error", "95% interval", "parameters", "training", "per solve")
     lines = []
     for training in results.main:
-        e = Estimate.of(training.values())
+        e = mean_error(training.values())
         count, seconds = training.of("parameters"), training.of("train_seconds")
         lines.append(
             (
                 training.entry,
-                percent(e.mean),
+                percent(e.value),
                 f"{percent(e.low)} to {percent(e.high)}",
                 "" if count is None else f"{count:,.0f}",
                 milliseconds(seconds),

@@ -124,7 +124,7 @@ class Results:
     @property
     def resolution(self) -> str | None:
         """Of the grid that was trained on, such as "64x64", where the description states it."""
-        shape = self.description.get("grid")
+        shape = None if self.description.get("every") else self.description.get("grid")
         shape = shape.get("shape") if isinstance(shape, Mapping) else shape
         return "x".join(str(n) for n in shape) if isinstance(shape, list | tuple) else None
 
