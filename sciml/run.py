@@ -217,7 +217,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, over all resumptions."""
+        """Seconds of training with its validations and checkpoints, over all resumptions."""
         return float(self.history[-1]["seconds"]) if self.history else 0.0
 
     @property

@@ -132,7 +132,9 @@ class Training:
         if self.finished:
             self._finish()
         elif due:
+            started = time.perf_counter()
             self._save()
+            self._seconds += time.perf_counter() - started  # the next row shows it
         return Step(self.step, trainer.steps, loss, row)
 
     def _optimize(self, batch: Batch) -> tuple[float, dict[str, float]]:

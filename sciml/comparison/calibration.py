@@ -24,8 +24,9 @@ import torch
 
 from sciml.comparison.budget import Budget
 from sciml.comparison.contest import Plan
+from sciml.comparison.flops import flops_per_step
 from sciml.comparison.isolation import Tell
-from sciml.comparison.unit import Unit, flops_per_step
+from sciml.comparison.unit import Unit
 from sciml.errors import ConfigError
 from sciml.training import Step, Training
 
@@ -152,7 +153,7 @@ def _judged(plan: Plan, folder: Path, quota: float) -> list[float]:
             plan.model, plan.objective, validation=plan.validation, every=1, output=place
         )
         with closing(iter(training)) as steps:
-            first = next(steps).row["seconds"]  # by its own clock: looking at all data comes before
+            first = next(steps).row["seconds"]  # by its own clock: a look at all data comes before
             return [first, *_until(training, steps, quota, least=1)]
 
 

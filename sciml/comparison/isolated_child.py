@@ -1,6 +1,6 @@
 """Run as a script by `sciml.comparison.isolation`: one function, its answer as a line of JSON on stdout.
 
-On stdin come two pickles, (search path, threads) and (function, arguments). Whatever the function prints
+On stdin come two pickles, the search path and (function, arguments). Whatever the function prints
 goes to stderr; ``{"told": ...}`` may come any number of times before ``{"answer": ...}`` or ``{"error":
 text}``.
 """
@@ -40,14 +40,10 @@ def main() -> None:
             rest = rest[os.write(answers, rest) :]
 
     stream = os.fdopen(os.dup(0), "rb")
-    path, threads = pickle.load(stream)
-    sys.path[:] = path
+    sys.path[:] = pickle.load(stream)
     try:
         function, arguments = pickle.load(stream)
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
-        import torch
-
-        torch.set_num_threads(threads)
         answer = {"answer": function(lambda told: send({"told": told}), *arguments)}
     except Exception as error:
         traceback.print_exc()

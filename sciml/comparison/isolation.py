@@ -67,7 +67,7 @@ def run_isolated(
     answer: dict[str, Any] = {}
     try:
         with contextlib.suppress(BrokenPipeError):
-            pickle.dump((sys.path, threads), child.stdin)
+            pickle.dump(sys.path, child.stdin)
             child.stdin.write(payload)
             child.stdin.flush()
         # Its input stays open as long as we live: that is how the child knows.

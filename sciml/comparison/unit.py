@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from sciml.calling import parameter_count
 from sciml.comparison.contest import Contest, Contestant, Plan
 from sciml.comparison.examples import NAME as EXAMPLES
 from sciml.comparison.examples import write_examples
+from sciml.comparison.flops import flops_per_step, step_memory
 from sciml.comparison.isolation import Tell
 from sciml.errors import ConfigError, DivergedError, RunLockedError
 from sciml.run import Run, versions
@@ -110,17 +110,18 @@ def run_unit(tell: Tell, unit: Unit, folder: Path, device: str, fresh: bool) -> 
         _train(tell, loop)
         judgement = unit.contest.judge(loop.run)
         _keep_examples(unit.contest, loop.run, folder)
-        ending = {"status": "finished", "message": "", **_numbers(loop.run, device), **asdict(judgement)}
+        ending = {"status": "finished", "message": "", **_numbers(loop.run), **_costs(unit, device)}
+        ending |= asdict(judgement)
     except RunLockedError:
         return {"status": "locked"}
     except DivergedError as error:
         reached = loop.run if loop is not None else None
-        ending = {"status": "diverged", "message": _text(error), **_numbers(reached, device)}
+        ending = {"status": "diverged", "message": _text(error), **_numbers(reached)}
     except Exception as error:
         traceback.print_exc()
         reached = loop.run if loop is not None else None
         message = f"{type(error).__name__}: {_text(error)}"
-        ending = {"status": "failed", "message": message, **_numbers(reached, device)}
+        ending = {"status": "failed", "message": message, **_numbers(reached)}
     return {**row, **ending}
 
 
@@ -148,16 +149,26 @@ def _keep_examples(contest: Contest[Any], run: Run, folder: Path) -> None:
         traceback.print_exc()
 
 
-def _numbers(run: Run | None, device: str) -> dict[str, Any]:
-    """Times, memory and history of a training, as far as it came."""
+def _numbers(run: Run | None) -> dict[str, Any]:
+    """Times and history of a training, as far as it came."""
     history = [] if run is None else run.history
     seconds = 0.0 if run is None else run.seconds
     return {
         "train_seconds": seconds,
         "seconds_per_step": seconds / len(history) if history else None,
-        "memory_bytes": peak_memory(device),
         "history": thinned(history),
     }
+
+
+def _costs(unit: Unit, device: str) -> dict[str, Any]:
+    """What a step takes besides time, counted on trainings that are thrown away; None where that fails."""
+    found: dict[str, Any] = {"flops_per_step": None, "memory_bytes": None}
+    try:
+        found["flops_per_step"] = flops_per_step(unit.plan("cpu"))
+        found["memory_bytes"] = step_memory(unit.plan(device))
+    except Exception:
+        traceback.print_exc()
+    return found
 
 
 def thinned(history: list[dict[str, Any]], most: int = HISTORY) -> list[dict[str, Any]]:
@@ -182,22 +193,6 @@ def thinned(history: list[dict[str, Any]], most: int = HISTORY) -> list[dict[str
 
 def _spread(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist() if most > 0 else []
-
-
-def peak_memory(device: str) -> int | None:
-    """Most bytes that were in use at once: of the GPU, else of this process; None where nobody counts."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def flops_per_step(plan: Plan) -> float | None:
-    return None
 
 
 def run_references(tell: Tell, contest: Contest[Any]) -> None:
