@@ -112,7 +112,8 @@ def discard_other_parts(generator: Generator, path: Path, seed: int) -> None:
 def _plan(generator: Generator, seed: int) -> bytes:
     """Everything that decides the content of the blocks."""
     kind = f"{type(generator).__module__}.{type(generator).__qualname__}"
-    settings = {"class": kind, **generator.settings(), "seed": seed, "block": _BLOCK}
+    settings = {"class": kind, "solver": generator.about.solver, **generator.settings()}
+    settings |= {"seed": seed, "block": _BLOCK}
     return dump_json(settings, indent=None).encode()
 
 

@@ -30,7 +30,7 @@ def layer(module: str) -> str:
     """The layer of a module by its full name; `sciml.grid` is core, `sciml.cli.train` is top."""
     parts = module.split(".")
     if len(parts) == 1 or parts[1] == "__main__":
-        # The root resolves names lazily and is judged as core; the entry point starts the command line.
+        # All may import the root, which imports nothing; the entry point starts the command line.
         return "top" if parts[-1] == "__main__" else "core"
     return parts[1] if parts[1] in AREAS else "top" if parts[1] in TOP else "core"
 
@@ -85,7 +85,8 @@ def violations(root: Path) -> list[str]:
     found = []
     known = {name for name, _ in modules(root)}
     for module, path in modules(root):
-        own = layer(module)
+        # The root offers names of all layers, and imports none before somebody asks (test_import_cost).
+        own = "top" if module == "sciml" else layer(module)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for line, target, names in imports(tree, module, path.name == "__init__.py"):
             where = f"{path.relative_to(root)}:{line}: "
