@@ -26,6 +26,7 @@ T = TypeVar("T")
 _TORCH_NN = frozenset(
     ["ELU", "GELU", "Identity", "LeakyReLU", "Mish", "ReLU", "SELU", "Sigmoid", "SiLU", "Softplus", "Tanh"]
 )
+_METRICS = ("sciml.metrics", "sciml.spectral_metrics")  # the first has them all
 _ENTRY_POINT_GROUPS = ("sciml.operators", "sciml.datasets", "sciml.problems")
 
 
@@ -214,4 +215,4 @@ def _acceptable(found: Any, module: str) -> bool:
     if isinstance(found, type):
         return found.__module__ == module and _is_describable(found)
     # Metrics are the only functions that settings name.
-    return module == "sciml.metrics" and inspect.isfunction(found) and found.__module__ == module
+    return module in _METRICS and inspect.isfunction(found) and found.__module__ in _METRICS

@@ -29,7 +29,6 @@ et al., NeurIPS 2022, and [The Well] Ohana et al., NeurIPS 2024, both as their p
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +40,7 @@ from sciml.norms import (
     Weights,
     check,
     counted,
+    face_weights,
     mean,
     per_sample,
     ratio,
@@ -49,7 +49,8 @@ from sciml.norms import (
     spread,
     spread_weights,
 )
-from sciml.spectra import band_means, h1_square, mean_squares, shells, spaced_edges
+from sciml.spectra import h1_square
+from sciml.spectral_metrics import fourier_rmse, spectral_mse
 
 __all__ = [
     "relative_l2",
@@ -322,89 +323,44 @@ def conservation_rmse(
 
 
 def boundary_rmse(
-    prediction: Tensor, target: Tensor, *, rank: int | None = None, per: Per = "sample"
+    prediction: Tensor,
+    target: Tensor,
+    grid: Grid | None = None,
+    *,
+    rank: int | None = None,
+    per: Per = "sample",
 ) -> Tensor:
     r"""Root mean square of e over the faces of the box, for each sample, time and channel, then their mean.
 
-    [PDEBench]: the first and last layer of every axis; an edge or a corner counts once for each of its faces.
+    With ``grid`` it is sqrt(∫ e² / ∫ 1) over the faces of its bounded axes, by the quadrature of the grid: of
+    cells and left ends the outermost layers stand for the faces.  Without, as [PDEBench], every point of the
+    first and last layer of every axis counts once, in an edge or a corner once for each of its faces.
 
     Raises
     ------
     ShapeError
-        If there is no axis of space.
-    """
-    prediction, target, keep = check("boundary_rmse", prediction, target, rank)
-    error = prediction - target
-    if error.ndim <= keep:
-        raise ShapeError(f"boundary_rmse: needs axes of space, got shape {tuple(error.shape)}.")
-    faces = [
-        error.select(dim, end).unsqueeze(dim).flatten(keep)
-        for dim in range(keep, error.ndim)
-        for end in (0, -1)
-    ]
-    return per_sample(root(mean(torch.cat(faces, dim=-1).square(), keep)), per)
-
-
-def fourier_rmse(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    bands: tuple[float, ...] = (4.0, 12.0),
-    convention: Literal["parseval", "pdebench"] = "parseval",
-    lengths: tuple[float, ...] | None = None,
-    rank: int | None = None,
-    per: Per = "sample",
-) -> Tensor:
-    r"""Root mean square of e carried by low, middle and high wavenumbers.
-
-    ``"parseval"``: sqrt(Σ_{|k| in band} |F_k|²)/N for each sample, time and channel, then the mean over both:
-    (batch, bands).  Bands are [0, 4), [4, 12), [12, ∞) in |k|, periods per domain.  The squares of the three
-    add up to the mean square error.
-
-    ``"pdebench"``: |F|² summed over the shells floor(|k|) < n/2 of the non-negative wavenumbers (in 1-D every
-    k), root of the mean over the SAMPLES GIVEN, times Π length/N, mean over the shells of a band, then over
-    time and channel: (bands,).  The root over samples cannot be put together from batches, so pass the whole
-    set.  A band without a shell is NaN.
+        If there is no axis of space, none that is bounded, or the values do not lie on the grid.
 
     Examples
     --------
-    >>> x = torch.arange(32, dtype=torch.float64) / 32
-    >>> e = torch.cos(2 * torch.pi * 5 * x)[None, None]
-    >>> [round(v, 6) for v in fourier_rmse(e, torch.zeros_like(e))[0].tolist()]
-    [0.0, 0.707107, 0.0]
+    >>> grid = Grid.box((5, 8), location="node", periodic=(False, True))
+    >>> x = torch.as_tensor(grid.coordinates()[0])[None, None]
+    >>> round(boundary_rmse(x, 0 * x, grid).item() ** 2, 12)  # 0 on one of the two sides, 1 on the other
+    0.5
     """
-    prediction, target, keep = check("fourier_rmse", prediction, target, rank)
-    error = prediction - target
-    edges = (0.0, *bands, math.inf)
-    if convention == "parseval":
-        values = root(mean_squares(error, keep, edges))
-        return values if per == "channel" else values.flatten(1, -2).mean(1)
-    if convention != "pdebench":
-        raise ConfigError(f"fourier_rmse: convention is 'parseval' or 'pdebench', got {convention!r}.")
-    amplitudes = root(shells(error, keep).mean(0)).flatten(0, -2).mean(0)
-    return band_means(amplitudes, edges) * (math.prod(lengths) if lengths is not None else 1.0)
-
-
-def spectral_mse(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    edges: tuple[float, ...] | None = None,
-    rank: int | None = None,
-    per: Per = "sample",
-) -> Tensor:
-    r"""Mean square error carried by bins of \|k\| for each sample, time and channel, then the mean over both.
-
-    (batch, bins); the bins add up to `mse`.  [The Well]: k per grid point (spacing 1, Nyquist π), three bins
-    between four edges spaced evenly in the logarithm from 2π/max(n) to π sqrt(rank), of which the first is
-    replaced by 0; the last bin is open, so that it holds the corner of the spectrum.  Own ``edges`` are given
-    in the same unit.
-    """
-    prediction, target, keep = check("spectral_mse", prediction, target, rank)
-    shape = tuple(target.shape[keep:])
-    spacings = tuple(2 * math.pi / n for n in shape)
-    values = mean_squares(prediction - target, keep, edges or spaced_edges(shape), spacings)
-    return values if per == "channel" else values.flatten(1, -2).mean(1)
+    rank = rank if grid is None else grid.rank
+    prediction, target, keep = check("boundary_rmse", prediction, target, rank)
+    square = (prediction - target).square()
+    if square.ndim <= keep:
+        raise ShapeError(f"boundary_rmse: needs axes of space, got shape {tuple(square.shape)}.")
+    total, size = torch.zeros(square.shape[:keep], dtype=square.dtype, device=square.device), 0.0
+    for axis, weights in face_weights(tuple(square.shape[keep:]), grid):
+        w = torch.as_tensor(weights, dtype=square.dtype, device=square.device)
+        for end in (0, -1):
+            face = square.select(keep + axis, end) * w
+            total = total + face.reshape(*total.shape, -1).sum(-1)
+            size += float(weights.sum())
+    return per_sample(root(total / size), per)
 
 
 def wasserstein(

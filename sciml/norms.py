@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.errors import ConfigError, ShapeError
+from sciml.grid import Grid
 
 Per = Literal["sample", "channel"]
 Weights = Tensor | NDArray[np.float64]
@@ -85,6 +87,25 @@ def counted(values: Tensor, before: int, weights: Weights | None) -> Tensor:
         return torch.tensor(math.prod(values.shape[before:]), dtype=values.dtype, device=values.device)
     present = (spread_weights(values, before, weights) != 0).expand(values.shape)
     return present.flatten(before).sum(-1).to(values.dtype)
+
+
+def face_weights(shape: tuple[int, ...], grid: Grid | None) -> list[tuple[int, NDArray[np.float64]]]:
+    """Axes across which the faces of a box lie, each with the weights of the points of a face, (*other axes).
+
+    Of a grid the quadrature on its bounded axes; without one, 1 on all.
+    """
+    if grid is None:
+        return [(axis, np.ones(shape[:axis] + shape[axis + 1 :])) for axis in range(len(shape))]
+    if shape != grid.shape:
+        raise ShapeError(f"values on {shape} points do not lie on the grid of shape {grid.shape}.")
+    found = []
+    for axis in range(grid.rank):
+        if not grid.axes[axis].periodic:
+            others = [other.weights for i, other in enumerate(grid.axes) if i != axis]
+            found.append((axis, functools.reduce(np.multiply.outer, others, np.ones(()))))
+    if not found:
+        raise ShapeError(f"a grid that is periodic along {', '.join(grid.names)} has no boundary.")
+    return found
 
 
 def root(values: Tensor, p: float = 2.0) -> Tensor:

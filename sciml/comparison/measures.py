@@ -17,12 +17,12 @@ def whereabouts(prediction: Tensor, truth: Tensor, grid: Grid) -> dict[str, Tens
     """Where the errors of (sample, [frame,] channel, *space) are, root mean squares, (sample,) each.
 
     In bands of wavenumbers [0, 4), [4, 12) and [12, infinity), periods per domain; and at the faces of the
-    box, unless all axes are periodic.
+    bounded axes, if there are any.
     """
     bands = fourier_rmse(prediction, truth, rank=grid.rank)
     found = {name: bands[:, i] for i, name in enumerate(BANDS)}
     if not all(axis.periodic for axis in grid.axes):
-        found["boundary_rmse"] = boundary_rmse(prediction, truth, rank=grid.rank)
+        found["boundary_rmse"] = boundary_rmse(prediction, truth, grid)
     return found
 
 

@@ -29,6 +29,7 @@ from sciml.metrics import (
 )
 from sciml.norms import zero_target
 from sciml.scores import Scores
+from sciml.trajectories import geometric_mean_error
 
 POINTWISE = [relative_l2, relative_l1, mse, mae, rmse, nrmse, vrmse, pearson, conservation_rmse]
 UNWEIGHTED = [max_error, boundary_rmse, wasserstein, fourier_rmse, spectral_mse]
@@ -176,6 +177,13 @@ def test_losses_keep_float32_and_widen_half():
     assert relative_l2(p, y.double()).dtype == torch.float64
 
 
+def test_geometric_mean_over_time():
+    error = torch.tensor([[1e-3, 1e-1], [0.0, 1.0], [math.nan, 1.0]], dtype=torch.float64)
+    found = geometric_mean_error(error)
+    np.testing.assert_allclose(found[:2], [1e-2, 1e-6], rtol=1e-12)  # 0 counts as 1e-12
+    assert found[2].isnan()
+
+
 def test_nan_is_passed_on_and_not_hidden():
     p, y = pair((2, 1, 8))
     p[1, 0, 0] = torch.nan
@@ -253,6 +261,44 @@ def test_pdebench_conservation_and_boundary():
     e = e[..., 0]
     ends = np.sqrt((e[..., 0] ** 2 + e[..., -1] ** 2) / 2).mean(1)
     np.testing.assert_allclose(boundary_rmse(p[..., 0], y[..., 0]), ends, rtol=1e-12)
+
+
+@pytest.mark.parametrize("location", ["node", "cell"])
+def test_boundary_with_a_grid_is_an_integral_over_its_faces(location):
+    """e = x on [0, 2] x [0, 1]: faces x = 0 and 2 hold 0 and 4, the others 8/3 each; 28/3 over 6."""
+    errors = []
+    for n in (16, 32):
+        grid = Grid.box((n + (location == "node"), n), upper=(2.0, 1.0), location=location)
+        e = torch.as_tensor(grid.coordinates()[0])[None, None]
+        errors.append(abs(boundary_rmse(e, 0 * e, grid).item() ** 2 - 28 / 18))
+    order = math.log2(errors[0] / errors[1])
+    # Nodes lie on the faces (order 2 of the trapezoid rule); the outermost cells half a cell inside.
+    assert order == pytest.approx({"node": 2.0, "cell": 1.0}[location], abs=0.1)
+
+
+def test_boundary_of_a_grid_is_that_of_its_bounded_axes():
+    grid = Grid.box((4, 6), periodic=(True, False))
+    e = torch.zeros(2, 3, 1, 4, 6, dtype=torch.float64)
+    e[:, :, :, 0] = 5.0  # the first row along the periodic axis, its ends included
+    values = boundary_rmse(e, 0 * e, grid)
+    np.testing.assert_allclose(values, [2.5, 2.5], rtol=1e-12)  # 25 at one of four points
+    assert boundary_rmse(e, 0 * e, grid, per="channel").shape == (2, 3, 1)
+    line = Grid.box((5,), location="node")
+    e = torch.tensor([[[3.0, 9.0, 9.0, 9.0, 4.0]]])
+    assert boundary_rmse(e, 0 * e, line).item() == pytest.approx(math.sqrt(12.5))
+    assert boundary_rmse(e, 0 * e, line).item() == boundary_rmse(e, 0 * e).item()
+    with pytest.raises(ShapeError, match="periodic along x has no boundary"):
+        boundary_rmse(e, 0 * e, Grid.box((5,), periodic=True))
+    with pytest.raises(ShapeError, match=r"5,\) points do not lie on the grid of shape \(6,\)"):
+        boundary_rmse(e, 0 * e, Grid.box((6,)))
+
+
+def test_bins_relative_to_what_they_carry_of_the_target():
+    y = torch.randn(2, 3, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(spectral_mse(1.1 * y, y, relative=True), np.full((2, 3), 0.01), rtol=1e-10)
+    constant = torch.ones_like(y)  # carries nothing but its mean: there errors are absolute
+    found = spectral_mse(constant + y, constant, relative=True)
+    np.testing.assert_allclose(found[:, 1:], spectral_mse(y, 0 * y)[:, 1:], rtol=1e-10)
 
 
 def test_wasserstein_equals_scipy():
