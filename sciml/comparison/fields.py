@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from sciml.comparison.ladder import ladder
 from sciml.comparison.measures import of_fields, of_frames
 from sciml.comparison.posed import Measure, Place, Problems
 from sciml.comparison.published import Published
+from sciml.comparison.resolutions import samples_at
 from sciml.dataset import Dataset
 from sciml.errors import ConfigError
 from sciml.evolution import Evolution
@@ -35,17 +36,21 @@ from sciml.task import Task, task_of
 from sciml.trajectories import energy_spectrum
 from sciml.unroll import Stepping
 
+if TYPE_CHECKING:
+    from sciml.surrogate import Surrogate
+
 DATA_FOLDER = Path("runs") / "data"
 """Where generated and converted data lie, below the current folder."""
 TIMED = 16  # samples per timed call
 
 
 class _Views(NamedTuple):
-    """The data of a benchmark: as opened, as learned from, as judged on."""
+    """The data of a benchmark: as opened, as learned from, as judged on, and the last on other grids."""
 
     whole: Dataset
     learned: Dataset
     judged: Dataset
+    elsewhere: list[Dataset]
 
 
 class FieldContest(Contest[Entry]):
@@ -59,6 +64,9 @@ class FieldContest(Contest[Entry]):
     benchmark : Benchmark
     folder : Path
         Where data are looked for, made and converted.
+    resolutions : sequence of int
+        Of other grids on which models are judged too (`Judgement.transfer`), for data of our generators; a
+        model that cannot be used there is not.  No part of the fingerprint.
 
     Examples
     --------
@@ -76,9 +84,16 @@ class FieldContest(Contest[Entry]):
 
     entry_type = Entry
 
-    def __init__(self, benchmark: Benchmark, folder: Path | str = DATA_FOLDER) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        folder: Path | str = DATA_FOLDER,
+        *,
+        resolutions: Sequence[int] = (),
+    ) -> None:
         self.benchmark = benchmark
         self.folder = Path(folder).absolute()
+        self.resolutions = tuple(resolutions)
         self._opened: _Views | None = None
         self._judged: tuple[Run, Judgement] | None = None
 
@@ -101,7 +116,11 @@ class FieldContest(Contest[Entry]):
     def prepare(self, progress: Progress | None = None) -> None:
         """Make or open the data; ``progress`` is called with (finished, all) samples as they are made."""
         whole = self.benchmark.open(self.folder, progress=progress)
-        self._opened = _Views(whole, self.benchmark.learned(whole), self.benchmark.judged(whole))
+        learned, judged = self.benchmark.learned(whole), self.benchmark.judged(whole)
+        others = [
+            self.benchmark.judged(samples_at(whole, judged.test, n, self.folder)) for n in self.resolutions
+        ]
+        self._opened = _Views(whole, learned, judged, others)
 
     @property
     def _views(self) -> _Views:
@@ -165,8 +184,9 @@ class FieldContest(Contest[Entry]):
         test, objective = self.test, run.objective
         indices = test.indices.tolist()
         if isinstance(objective, Rollout):
+            surrogate = run.surrogate()
             trajectories = self._trajectories(test, objective.evolution)
-            (tally,) = trajectories.tally([forecast_of(run.surrogate())])
+            (tally,) = trajectories.tally([forecast_of(surrogate)])
             return Judgement(
                 "test",
                 indices,
@@ -174,6 +194,7 @@ class FieldContest(Contest[Entry]):
                 tally.seconds_per_sample,
                 course=_course(trajectories, tally),
                 spectrum=_last_spectrum(trajectories, tally),
+                transfer=self._transfer(surrogate),
             )
         assert isinstance(objective, Supervised)
         if test.kind != "grid":
@@ -192,11 +213,29 @@ class FieldContest(Contest[Entry]):
             per_sample(scores),
             seconds_per_sample(predictor_of(surrogate), x),
             spectrum=tested.spectrum,
+            transfer=self._transfer(surrogate),
         )
 
-    def _map_scores(self, predict: Predictor, measure: Measure = of_fields) -> dict[str, Scores]:
-        task = self.task
-        return map_scores(predict, self.test, task.inputs, task.outputs, measure=measure)
+    def _transfer(self, surrogate: Surrogate) -> dict[str, dict[str, list[float]]]:
+        """The errors at `resolutions`; where a model refuses or breaks it has none."""
+        found = {}
+        for test in self._views.elsewhere:
+            try:
+                if surrogate.evolution is None:
+                    scores = self._map_scores(predictor_of(surrogate), test=test)
+                else:
+                    trajectories = self._trajectories(test, surrogate.evolution)
+                    scores = trajectories.tally([forecast_of(surrogate)])[0].scores
+            except (ValueError, RuntimeError):  # ours are ValueErrors; torch's, of shapes, RuntimeErrors
+                continue
+            found["x".join(map(str, test.grid.shape))] = per_sample(scores)
+        return found
+
+    def _map_scores(
+        self, predict: Predictor, measure: Measure = of_fields, *, test: Dataset | None = None
+    ) -> dict[str, Scores]:
+        task, data = self.task, self.test if test is None else test
+        return map_scores(predict, data, task.inputs, task.outputs, measure=measure)
 
     def _trajectories(self, test: Dataset, evolution: Evolution) -> Trajectories:
         task = self.task

@@ -122,6 +122,24 @@ def test_splits_and_subsets_share_one_handle(data: Dataset) -> None:
     assert data.train.test.tensor(["a"]).shape == (0, 1, 6, 5)
 
 
+def test_another_split_has_other_statistics(data: Dataset) -> None:
+    other = data.resplit([2, 2, -1, 0, 0, 1, -1])
+    assert [part.indices.tolist() for part in (other.train, other.valid, other.test)] == [[3, 4], [5], [0, 1]]
+    assert other.statistics("a").mean.item() == pytest.approx(arrays()["a"][[3, 4]].mean(), rel=1e-6)
+    assert data.statistics("a").mean.item() != pytest.approx(other.statistics("a").mean.item(), rel=1e-3)
+    again = build(describe(other.test))
+    assert again.indices.tolist() == [0, 1] and again.statistics("a").mean == other.statistics("a").mean
+    part = data.train.resplit([2, 0, 0, 1])  # of samples 0, 2, 4, 5
+    assert part.test.indices.tolist() == [0] and part.train.indices.tolist() == [2, 4] and len(part) == 4
+    for split, view in (([0, 1], data), ([0, 1, 2, 3, 0, 0, 0], data), ([0.5] * 7, data)):
+        with pytest.raises(DataError, match="split needs an integer for each of 7 samples"):
+            view.resplit(split)
+    with pytest.raises(DataError, match="in memory already"):
+        data.in_memory().resplit([0] * 7)
+    with pytest.raises(DataError, match="got 0x"):
+        Dataset(data.path, split="0x")
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.integers(-COUNT, COUNT - 1), max_size=12))
 def test_rows_in_any_order(data: Dataset, rows: list[int]) -> None:

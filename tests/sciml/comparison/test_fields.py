@@ -20,7 +20,8 @@ from sciml.comparison.benchmark import Benchmark, Made
 from sciml.comparison.contest import Reference
 from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
-from sciml.dataset import Dataset, Field, write_dataset
+from sciml.dataset import Dataset, Field, open_dataset, write_dataset
+from sciml.datasets.darcy import Darcy
 from sciml.datasets.navier_stokes import NavierStokes
 from sciml.datasets.poisson import PoissonWithHoles
 from sciml.description import build, describe
@@ -209,6 +210,39 @@ def test_solvers_of_the_generator_follow(tmp_path: Path) -> None:
     again = FieldContest(benchmark, tmp_path)
     again.prepare(lambda done, total: pytest.fail("made again"))
     assert again.data.digest == contest.data.digest
+
+
+def test_other_resolutions_show_what_depends_on_the_grid(tmp_path: Path) -> None:
+    """The same media on 8 x 8 and 24 x 24 cells: every ninth cell has its center in common."""
+    made = Made(Generated(Darcy(resolution=8, law="smooth", alpha=4.0), 4, 0, 2))
+    benchmark = Benchmark("darcy", made, inputs=("a",), outputs=("u",))
+    contest = FieldContest(benchmark, tmp_path, resolutions=[24])
+    contest.prepare()
+    plain = FieldContest(benchmark, tmp_path)
+    assert contest.fingerprint() == plain.fingerprint()
+    found = contest.judge(finished(contest))
+    assert list(found.transfer) == ["24x24"] and not plain.judge(finished(plain)).transfer
+    assert found.transfer["24x24"].keys() == found.metrics.keys()
+    still = contest.judge(finished(contest, Factor(0.0)))  # what is predicted is the training mean
+    # As wrong on both grids, but for the layer at the walls, where u falls from the mean to 0.
+    assert still.transfer["24x24"]["relative_l2"] == pytest.approx(still.metrics["relative_l2"], rel=0.1)
+    (file,) = tmp_path.glob("darcy-at-24-*.h5")
+    a = open_dataset(file).load("a")
+    np.testing.assert_allclose(a[:, 1::3, 1::3], contest.test.load("a"), rtol=1e-6)
+    assert contest.judge(finished(contest, Bound())).transfer == {}
+    with pytest.raises(ConfigError, match="leave --resolutions out"):
+        FieldContest(Benchmark.of_dataset(linear_data(tmp_path)), tmp_path, resolutions=[16]).prepare()
+
+
+class Bound(nn.Module):
+    """Of 8 x 8 points only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x
 
 
 def test_meshes_are_judged_point_by_point(tmp_path: Path) -> None:
