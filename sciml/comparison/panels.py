@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-LONGEST = 28  # of a name in Markdown
+LONGEST = 26  # of a name in Markdown
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -21,6 +21,8 @@ _LATEX = str.maketrans(
         "<": "$<$",
         ">": "$>$",
         "≈": r"$\approx$",
+        "≥": r"$\geq$",
+        "…": r"\dots{}",
         "×": r"$\times$",
         "±": r"$\pm$",
         "–": "--",

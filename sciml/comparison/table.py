@@ -379,4 +379,6 @@ def _bytes(count: float) -> str:
 
 
 def _cut(message: str) -> str:
+    """On one line, and not too long."""
+    message = " ".join(message.split())
     return message if len(message) <= _MESSAGE else f"{message[:_MESSAGE]}…"
