@@ -23,12 +23,19 @@ from sciml.comparison.comparison import REPORT, Comparison, default_folder
 from sciml.comparison.contest import Contest
 from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
+from sciml.comparison.problems import RecipeEntry
+from sciml.comparison.problems import named as problems
 from sciml.comparison.rows import NAME as ROWS
 from sciml.comparison.sweep import Sweep
 from sciml.errors import ConfigError, nearest
 from sciml.files import write_bytes_atomic
+from sciml.pinns.recipes import RECIPES
 from sciml.presets import PRESETS
 from sciml.processes import device_of
+
+OPERATORS = "fno,unet,resnet"
+
+Competitor = Entry | RecipeEntry
 
 
 def compare(
@@ -44,8 +51,8 @@ def compare(
         raise ConfigError("sciml compare needs a benchmark (see --list), a preset or a dataset file.")
     if options.seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {options.seeds}.")
-    entries = entries_of(options)
     contests = [contest_of(target, data) for target in targets]
+    entries = entries_of(options, contests)
     seeds, budget = range(options.seeds), Budget.parse(options.budget or _budget(contests))
     counts = _counts(options.samples)
     folder = output if output is not None else default_folder(contests, entries, seeds, budget, counts)
@@ -114,13 +121,13 @@ def contest_of(target: str, options: DataOptions) -> Contest[Any]:
     named = BENCHMARKS.get(target)
     if named is None and target in PRESETS:
         named = Benchmark.of_preset(PRESETS[target])
-    if named is not None:
+    if named is not None or target in problems():
         if options != DataOptions():
             raise ConfigError(f"{target} has its own data; --inputs, --outputs and the like are for files.")
-        return FieldContest(named)
+        return FieldContest(named) if named is not None else problems()[target]()
     path = Path(target)
     if not path.exists():
-        known = [*PRESETS, *BENCHMARKS]
+        known = [*PRESETS, *BENCHMARKS, *problems()]
         raise ConfigError(
             f"there is no benchmark, preset or file {target!r}; sciml compare --list names the benchmarks."
             f"{nearest(target, known)}"
@@ -162,33 +169,51 @@ class OwnFunction:
         return OwnFunction, (self.place,)
 
 
-def entries_of(options: CompareOptions) -> list[Entry]:
-    """The operators that compete, with what ``--set`` says of each.
+def entries_of(options: CompareOptions, contests: Sequence[Contest[Any]]) -> list[Competitor]:
+    """The operators or recipes that compete, with what ``--set`` says of each.
 
     Raises
     ------
     ConfigError
-        For an unknown operator or setting, and for a user's file without permission.
+        For an unknown name or setting, a user's file without permission, and contests of both kinds.
     """
-    entries: dict[str, Entry] = {}
-    for text in (part.strip() for part in options.operators.split(",")):
-        alias, equals, operator = text.rpartition("=")
-        name, factory, code = names.chosen_operator(operator or text, allow_code=options.allow_code)
-        if code is not None:
-            file, _, function = operator.rpartition(":")
-            factory = OwnFunction(f"{Path(file).absolute()}:{function}")
-        chosen = alias if equals else name
-        if chosen in entries:
+    kinds = {contest.entry_type for contest in contests}
+    if len(kinds) != 1:
+        raise ConfigError(
+            "sciml compare takes data or problems of physics-informed networks, not both at once."
+        )
+    fields = kinds == {Entry}
+    standard = OPERATORS if fields else ",".join(RECIPES)
+    entries: dict[str, Competitor] = {}
+    for text in (part.strip() for part in (options.operators or standard).split(",")):
+        alias, _, what = text.rpartition("=")
+        entry = _operator(alias, what, options) if fields else _recipe(alias, what)
+        if entry.name in entries:
             raise ConfigError(
-                f"--operators: {chosen} is named twice; give one another name: other={operator}."
+                f"--operators: {entry.name} is named twice; give one another name, as in other={what}."
             )
-        entries[chosen] = Entry(chosen, factory, symmetry=options.symmetry, code=code)
+        entries[entry.name] = entry
     for name, settings in _settings(options.settings, entries).items():
         entries[name] = entries[name].changed(settings)
     return list(entries.values())
 
 
-def _settings(pairs: Sequence[str], entries: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+def _operator(alias: str, text: str, options: CompareOptions) -> Entry:
+    name, factory, code = names.chosen_operator(text, allow_code=options.allow_code)
+    if code is not None:
+        file, _, function = text.rpartition(":")
+        factory = OwnFunction(f"{Path(file).absolute()}:{function}")
+    return Entry(alias or name, factory, symmetry=options.symmetry, code=code)
+
+
+def _recipe(alias: str, text: str) -> RecipeEntry:
+    if text not in RECIPES:
+        listed = ", ".join(RECIPES)
+        raise ConfigError(f"there is no recipe {text!r}; there is {listed}.{nearest(text, RECIPES)}")
+    return RecipeEntry(alias or text, RECIPES[text])
+
+
+def _settings(pairs: Sequence[str], entries: Mapping[str, Competitor]) -> dict[str, dict[str, Any]]:
     """``fno.width=64`` as ``{"fno": {"width": 64}}``."""
     given: dict[str, list[str]] = {}
     for pair in pairs:
@@ -205,13 +230,12 @@ def _settings(pairs: Sequence[str], entries: Mapping[str, Entry]) -> dict[str, d
 
 def show_benchmarks(*, json: bool) -> int:
     """Name all benchmarks."""
+    cards = {name: {"budget": b.budget, "source": b.source, "note": b.note} for name, b in BENCHMARKS.items()}
+    cards |= {name: {"budget": None, "source": "a preset of sciml train", "note": ""} for name in PRESETS}
+    cards |= {name: {"budget": None, "source": "a problem for recipes", "note": ""} for name in problems()}
     if json:
-        cards = {
-            name: {"source": b.source, "budget": b.budget, "note": b.note} for name, b in BENCHMARKS.items()
-        }
-        emit_json({"benchmarks": cards, "presets": list(PRESETS)})
+        emit_json({"benchmarks": cards})
         return 0
-    rows = [[name, b.budget, b.source] for name, b in BENCHMARKS.items()]
-    rows += [[name, "10m", "the preset of sciml train"] for name in PRESETS]
+    rows = [[name, str(card["budget"] or "-"), str(card["source"])] for name, card in cards.items()]
     print_table("", ["benchmark", "budget", "source"], rows)
     return 0

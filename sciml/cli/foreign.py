@@ -12,8 +12,7 @@ from sciml.cli.status import say
 from sciml.dataset import Dataset
 from sciml.datasets.readers import READERS, Reader, convert, open_any
 from sciml.errors import ConfigError
-
-DATA_FOLDER = Path("runs") / "data"
+from sciml.presets import DATA_FOLDER
 
 
 def open_file(path: Path, options: DataOptions, *, cache: Path = DATA_FOLDER, tell: bool = True) -> Dataset:

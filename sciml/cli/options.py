@@ -172,9 +172,10 @@ class CompareOptions:
     Parameters
     ----------
     operators
-        Neural operators such as fno,unet,resnet, separated by commas; your own is file.py:build, a function
-        build(in_channels, out_channels, data) that returns a torch.nn.Module; NAME=OPERATOR gives another
-        name, as in wide=fno.
+        Neural operators separated by commas, by default fno,unet,resnet; your own is file.py:build, a
+        function build(in_channels, out_channels, data) that returns a torch.nn.Module; NAME=OPERATOR gives
+        another name, as in wide=fno. On problems of physics-informed networks, pinn/..., they are recipes, by
+        default all.
     settings
         An argument of one of them, or of its training (learning_rate, weight_decay, batch_size, clip, ema,
         precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated.
@@ -195,7 +196,7 @@ class CompareOptions:
         auto, cpu, cuda, cuda:1, mps.
     """
 
-    operators: str = "fno,unet,resnet"
+    operators: Annotated[str | None, Parameter(show_default=False)] = None
     settings: Settings = ()
     allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
     symmetry: Literal["reflections", "permutations", "rotations", "full", "none"] = "none"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from sciml.cli import names
-from sciml.cli.foreign import DATA_FOLDER, open_file
+from sciml.cli.foreign import open_file
 from sciml.cli.options import DataOptions, ModelOptions, RolloutOptions, RunOptions, TrainingOptions
 from sciml.cli.output import progress
 from sciml.cli.status import say
@@ -21,7 +21,7 @@ from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, nearest
 from sciml.operators.making import FROM_DATA, make_model, symmetrized
 from sciml.operators.symmetrized import Symmetrized
-from sciml.presets import PRESETS, Preset, Recipe, Stepping, short_hash
+from sciml.presets import DATA_FOLDER, PRESETS, Preset, Recipe, Stepping, short_hash
 from sciml.processes import device_of
 from sciml.rollout import Rollout
 from sciml.run import RunFolder
@@ -149,14 +149,12 @@ def preset_data(preset: Preset) -> Dataset:
     """The data of a preset, generated on first use below the current folder."""
     path = DATA_FOLDER / preset.file_name
     if path.exists():
-        data = open_dataset(path)
+        data = preset.data.open(DATA_FOLDER, preset.name)
         say(f"data: {path}, digest {data.digest}")
         return data
-    path.parent.mkdir(parents=True, exist_ok=True)
-    total = preset.data.total
-    with progress(f"generating {total} samples of {preset.name}", total) as bar:
+    with progress(f"generating {preset.data.total} samples of {preset.name}", preset.data.total) as bar:
         bar.update(0)
-        data = preset.data.make(path, progress=lambda done, _total: bar.update(done))
+        data = preset.data.open(DATA_FOLDER, preset.name, progress=lambda done, _total: bar.update(done))
     say(f"data: generated {path}, digest {data.digest}")
     return data
 

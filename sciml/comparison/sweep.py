@@ -318,7 +318,7 @@ class Sweep:
         known = {identity(r) for r in self.rows.read() if r["kind"] == "unit"}
         left = sum(identity(u.identity) not in known for u in self._all)
         ahead = left * sum(self._spent) / len(self._spent) / self.jobs
-        rest = f"; {left} units left, about {duration(ahead)}" if left else ""
+        rest = f"; {left} more, about {duration(ahead)}" if left else ""
         if row["status"] == "finished":
             values = [value for value in row["metrics"]["relative_l2"] if value is not None]
             found = f"relative L2 {sum(values) / len(values):.4g}" if values else "no finite prediction"

@@ -1,0 +1,196 @@
+"""``sciml compare``: what it writes and prints, with which status, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sciml.cli.compare import OwnFunction, entries_of
+from sciml.cli.options import CompareOptions
+from sciml.comparison.benchmarks import BENCHMARKS
+from sciml.comparison.entry import Entry
+from sciml.comparison.fields import FieldContest
+from sciml.datasets.darcy import Darcy
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--operators", "fno,mine=fno", "--seeds", "1", "--budget", "2steps")
+SMALL = ("--set", "fno.modes=2", "--set", "fno.width=4", "--set", "mine.modes=2", "--set", "mine.width=2")
+
+OWN = """
+import torch
+
+def build(in_channels, out_channels, data, kernel=1):
+    return torch.nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+
+def wrong(in_channels):
+    return torch.nn.Conv2d(in_channels, 3, 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "flow.h5"
+    Darcy(resolution=8).make(path, train=6, valid=2, test=3, workers=1)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick_page(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Pages are tested elsewhere; the list holds the commands that they show."""
+    commands: list[str] = []
+
+    def write_page(path: Path, rows: Any, examples: Any, *, command: str, **_: Any) -> None:
+        commands.append(command)
+        path.write_text("a page")
+
+    monkeypatch.setattr("sciml.comparison.page.write_page", write_page)
+    return commands
+
+
+def test_a_file_is_compared_and_the_result_is_kept(
+    run: Run, data_file: Path, inline: list[tuple[Any, ...]], quick_page: list[str]
+) -> None:
+    command = ("compare", data_file, *QUICK, *SMALL, "--output", "table")
+    status, out, err = run(*command)
+    assert status == 0, err
+    assert {path.name for path in Path("table").iterdir() if path.is_file()} == {
+        "rows.jsonl",
+        "report.html",
+        "table.md",
+        "table.csv",
+        "table.tex",
+    }
+    lines = out.splitlines()
+    for name in ("fno", "mine", "mean of training outputs"):
+        assert any(line.startswith(f"| {name} ") for line in lines), out
+    assert "fno on flow, seed 0: relative L2" in err
+    assert quick_page and quick_page[0].startswith("sciml ")
+    units = [call for call in inline if call[0] == "run_unit"]
+    assert [call[1].entry.settings for call in units] == [{"modes": 2, "width": 4}, {"modes": 2, "width": 2}]
+    inline.clear()
+    status, out, err = run(*command, "--json")
+    assert (status, inline) == (0, [])
+    result = json.loads(out)
+    assert result["failed"] == 0 and {row["kind"] for row in result["rows"]} == {
+        "benchmark",
+        "unit",
+        "reference",
+    }
+    kept = [json.loads(line) for line in Path("table/rows.jsonl").read_text().splitlines()]
+    assert result["rows"] == kept
+    # Other settings under the same name are another entry.
+    status, out, err = run(*command, "--set", "fno.depth=1")
+    assert status == 2
+    assert "holds results of 'fno' with other settings (settings.depth: None there, 1 now)" in err
+
+
+def test_numbers_of_training_samples(run: Run, data_file: Path, inline: list[tuple[Any, ...]]) -> None:
+    status, out, err = run("compare", data_file, *QUICK, *SMALL, "--samples", "2,5", "--json")
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["folder"].startswith(str(Path.cwd() / "runs" / "compare-"))
+    found = [(row["samples"], row["entry"]) for row in result["rows"] if row["kind"] == "unit"]
+    assert found == [(2, "fno"), (2, "mine"), (5, "fno"), (5, "mine")]
+
+
+def test_a_users_model_needs_permission(run: Run, data_file: Path, inline: list[tuple[Any, ...]]) -> None:
+    command = ("compare", data_file, "--seeds", "1", "--budget", "2steps", "--output", "table")
+    own = ("--operators", "models/mymodel.py:build", "--set", "models/mymodel.py:build.kernel=3")
+    status, out, err = run(*command, *own)
+    assert status == 2 and "allow it with --allow-code" in err
+    Path("models").mkdir()
+    Path("models/mymodel.py").write_text(OWN)
+    status, out, err = run(*command, *own, "--allow-code", "--json")
+    assert status == 0, err
+    (unit,) = (row for row in json.loads(out)["rows"] if row["kind"] == "unit")
+    assert unit["entry"] == "models/mymodel.py:build"
+    assert (unit["status"], unit["parameters"]) == ("finished", 10)  # 3 x 3 weights and a bias
+    assert len(unit["settings"]["code"]) == 64
+    # Children load the file again: the function itself would not be found there.
+    again = pickle.loads(pickle.dumps(OwnFunction(str(Path("models/mymodel.py").absolute()) + ":build")))
+    assert again(1, 1, None).kernel_size == (1, 1)
+
+
+def test_failures_have_a_status_and_a_sentence(
+    run: Run, data_file: Path, inline: list[tuple[Any, ...]]
+) -> None:
+    Path("mymodel.py").write_text(OWN)
+    command = ("compare", data_file, "--operators", "mymodel.py:wrong,mymodel.py:build", "--allow-code")
+    command += ("--seeds", "1", "--budget", "2steps", "--output", "table")
+    status, out, err = run(*command)
+    assert status == 6
+    assert (
+        "1 of 2 trainings have no result; the first: mymodel.py:wrong on flow, seed 0, failed: ShapeError"
+        in err
+    )
+    assert any(line.startswith("| mymodel.py:build ") for line in out.splitlines())
+    Path("mymodel.py").write_text(OWN.replace("in_channels, 3, 1", "in_channels, 1, 1"))
+    status, out, err = run(*command[:3], "mymodel.py:wrong", *command[4:])
+    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "needs a benchmark"),
+        (("dracy",), "there is no benchmark, preset or file 'dracy'.* Did you mean 'darcy'"),
+        (("pinn/poisson", "--operators", "smal"), "there is no recipe 'smal'.* Did you mean 'small'"),
+        (("pinn/poisson",), "--budget is needed"),
+        (("darcy", "pinn/poisson"), "not both at once"),
+        (("darcy", "--inputs", "a", "--outputs", "u"), "darcy has its own data"),
+        (("FILE", "--operators", "fmo"), "there is no operator 'fmo'.* Did you mean 'fno'"),
+        (("FILE", "--operators", "fno,fno"), "fno is named twice"),
+        (("FILE", "--operators", "fno", "--set", "fno.widht=3"), "no setting widht.* Did you mean 'width'"),
+        (("FILE", "--operators", "fno", "--set", "width=3"), "OPERATOR.NAME=VALUE"),
+        (("FILE", "--operators", "fno", "--set", "fnoo.width=3"), "Did you mean 'fno'"),
+        (("FILE", "--operators", "fno", "--set", "fno.rank=3"), "the data decide its rank"),
+        (("FILE", "--budget", "40"), "expected seconds, minutes, hours, steps or FLOPs"),
+        (("FILE", "--samples", "100,0"), "numbers of training samples"),
+        (("FILE", "--seeds", "0"), "--seeds must be at least 1"),
+        (("FILE", "--budget", "9s", "--jobs", "2"), "2 units at a time with the time budget 9s"),
+        (("FILE", "--device", "warp"), "the device warp cannot be used here"),
+    ],
+)
+def test_mistakes_are_usage_errors_before_any_work(
+    run: Run, data_file: Path, inline: list[tuple[Any, ...]], arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = run("compare", *(str(data_file) if a == "FILE" else a for a in arguments))
+    assert (status, out, inline) == (2, "", [])
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err), err
+
+
+def test_settings_go_where_they_belong() -> None:
+    options = CompareOptions(
+        operators="fno, other=fno",
+        settings=("fno.width=8", "fno.learning_rate=1e-2", "other.modes=(3, 2)"),
+    )
+    contest = FieldContest(BENCHMARKS["darcy/smooth-85/v1"])
+    first, second = entries_of(options, [contest])
+    assert isinstance(first, Entry) and isinstance(second, Entry)
+    assert (first.settings, first.training) == ({"width": 8}, {"learning_rate": 0.01})
+    assert (second.name, second.settings, second.training) == ("other", {"modes": (3, 2)}, {})
+
+
+def test_the_benchmarks_are_listed(run: Run) -> None:
+    status, out, _ = run("compare", "--list")
+    assert status == 0 and "darcy/smooth-85/v1" in out and "pinn/poisson" in out
+    status, out, _ = run("compare", "--list", "--json")
+    assert set(BENCHMARKS) < set(json.loads(out)["benchmarks"])
+
+
+def test_a_file_of_others_is_compared(run: Run, inline: list[tuple[Any, ...]], test_data: Path) -> None:
+    file = test_data / "neuraloperator" / "darcy_train_16.pt"
+    small = ("--set", "fno.modes=2", "--set", "fno.width=4")
+    command = ("compare", file, "--operators", "fno", *small, "--seeds", "1", "--budget", "2steps", "--json")
+    status, out, err = run(*command)
+    assert status == 0, err
+    rows = json.loads(out)["rows"]
+    assert {row["benchmark"] for row in rows} == {"darcy_train_16"}
+    assert [row["status"] for row in rows if row["kind"] == "unit"] == ["finished"]
