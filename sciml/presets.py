@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sciml.dataset import Dataset
 
 
+DATA_FOLDER = Path("runs") / "data"
+"""Where generated and converted data lie, below the current folder."""
+
 Progress = Callable[[int, int], None]
 """Called with (finished, all) samples."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.assessment import Predictor, map_scores, predictor_of, seconds_per_sample
+from sciml.assessment import TIMED_SAMPLES, Predictor, map_scores, predictor_of, seconds_per_sample
 from sciml.comparison import trivial
 from sciml.comparison.benchmark import Benchmark, stepping_card
 from sciml.comparison.contest import Contest, Judgement, Plan, Reference
@@ -26,7 +26,7 @@ from sciml.evolution import Evolution
 from sciml.forecasts import Forecast, Tally, Trajectories, forecast_of, persistence
 from sciml.grid import Grid
 from sciml.point_assessment import mean_on_points, point_examples, point_predictor, point_scores
-from sciml.presets import Progress, generator_of
+from sciml.presets import DATA_FOLDER, Progress, generator_of
 from sciml.report import Example, pick_examples
 from sciml.rollout import Rollout
 from sciml.run import Run
@@ -38,10 +38,6 @@ from sciml.unroll import Stepping
 
 if TYPE_CHECKING:
     from sciml.surrogate import Surrogate
-
-DATA_FOLDER = Path("runs") / "data"
-"""Where generated and converted data lie, below the current folder."""
-TIMED = 16  # samples per timed call
 
 
 class _Views(NamedTuple):
@@ -200,13 +196,13 @@ class FieldContest(Contest[Entry]):
         if test.kind != "grid":
             task = objective.on(test)
             predict = point_predictor(task, run.model)
-            rows = list(range(min(TIMED, len(test))))
+            rows = list(range(min(TIMED_SAMPLES, len(test))))
             seconds = seconds_per_sample(lambda _: predict(rows)[0], torch.empty(len(rows)))
             return Judgement("test", indices, per_sample(point_scores(task, predict)), seconds)
         surrogate = run.surrogate()
         tested = _Tested(test.grid)
         scores = self._map_scores(predictor_of(surrogate), tested)
-        x = test.tensor(list(self.task.inputs), range(min(TIMED, len(test))), dtype=torch.float64)
+        x = test.tensor(list(self.task.inputs), range(min(TIMED_SAMPLES, len(test))), dtype=torch.float64)
         return Judgement(
             "test",
             indices,
@@ -259,7 +255,7 @@ class FieldContest(Contest[Entry]):
         elif self.data.kind == "grid":
             yield from self._trivial_maps()
         else:
-            task = self.task.objective(self.data.train, batch_size=TIMED)
+            task = self.task.objective(self.data.train, batch_size=TIMED_SAMPLES)
             assert isinstance(task, Supervised)
             tested = task.on(self.test)
             scores = point_scores(tested, mean_on_points(tested))
