@@ -49,13 +49,17 @@ def compare(
     """Do what is left of the comparison, write table and report, print the table."""
     if not targets:
         raise ConfigError("sciml compare needs a benchmark (see --list), a preset or a dataset file.")
-    if options.seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {options.seeds}.")
-    contests = [contest_of(target, data) for target in targets]
+    if options.seeds < 1 or options.jobs < 1 or options.search < 0:
+        raise ConfigError(
+            "--seeds and --jobs must be at least 1 and --search not negative, got "
+            f"{options.seeds}, {options.jobs} and {options.search}."
+        )
+    resolutions = _numbers("resolutions", options.resolutions)
+    contests = [contest_of(target, data, resolutions) for target in targets]
     entries = entries_of(options, contests)
     seeds, budget = range(options.seeds), Budget.parse(options.budget or _budget(contests))
-    counts = _counts(options.samples)
-    folder = output if output is not None else default_folder(contests, entries, seeds, budget, counts)
+    counts: list[int | None] = [*_numbers("samples", options.samples)] or [None]
+    folder = output or default_folder(contests, entries, seeds, budget, counts, trials=options.search)
     sweep = Sweep(
         contests,
         entries,
@@ -65,6 +69,7 @@ def compare(
         samples=counts,
         jobs=options.jobs,
         device=str(device_of(options.device)),
+        trials=options.search,
         say=say,
     )
     with requeued_on_signals():
@@ -110,7 +115,7 @@ def _write(found: Comparison) -> None:
 # From texts to objects.
 
 
-def contest_of(target: str, options: DataOptions) -> Contest[Any]:
+def contest_of(target: str, options: DataOptions, resolutions: Sequence[int] = ()) -> Contest[Any]:
     """The contest that a name or a file stands for.
 
     Raises
@@ -124,7 +129,9 @@ def contest_of(target: str, options: DataOptions) -> Contest[Any]:
     if named is not None or target in problems():
         if options != DataOptions():
             raise ConfigError(f"{target} has its own data; --inputs, --outputs and the like are for files.")
-        return FieldContest(named) if named is not None else problems()[target]()
+        if named is not None:
+            return FieldContest(named, resolutions=resolutions)
+        return problems()[target]()
     path = Path(target)
     if not path.exists():
         known = [*PRESETS, *BENCHMARKS, *problems()]
@@ -134,7 +141,8 @@ def contest_of(target: str, options: DataOptions) -> Contest[Any]:
         )
     data = open_file(path, options)
     inputs, outputs = tuple(options.inputs), tuple(options.outputs)
-    return FieldContest(Benchmark.of_dataset(data, inputs=inputs, outputs=outputs, name=path.stem))
+    protocol = Benchmark.of_dataset(data, inputs=inputs, outputs=outputs, name=path.stem)
+    return FieldContest(protocol, resolutions=resolutions)
 
 
 def _budget(contests: Sequence[Contest[Any]]) -> str:
@@ -145,12 +153,12 @@ def _budget(contests: Sequence[Contest[Any]]) -> str:
     return next(iter(budgets.values()))
 
 
-def _counts(text: str | None) -> list[int | None]:
-    if text is None:
-        return [None]
-    if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
-        raise ConfigError(f"--samples takes numbers of training samples such as 100,300,1000, got {text!r}.")
-    return [int(part) for part in text.split(",")]
+def _numbers(option: str, text: str | None) -> list[int]:
+    """``100,300,1000`` as numbers."""
+    parts = [] if text is None else [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ConfigError(f"--{option} takes whole numbers such as 32,64,128, got {text!r}.")
+    return [int(part) for part in parts]
 
 
 class OwnFunction:

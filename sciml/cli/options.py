@@ -190,6 +190,11 @@ class CompareOptions:
         training. The default is that of the benchmark.
     samples
         Numbers of training samples such as 100,300,1000, for the error as a function of their number.
+    resolutions
+        Grids beside that of the training on which models are judged too, such as 32,128; for our generators.
+    search
+        Search for settings before training: so many trials for each, every one with the budget of a training,
+        judged on the validation samples.
     jobs
         Trainings at a time; not with a budget in time, since trainings that are timed run alone.
     device
@@ -203,6 +208,8 @@ class CompareOptions:
     seeds: int = 3
     budget: Annotated[str | None, Parameter(show_default=False)] = None
     samples: Annotated[str | None, Parameter(show_default=False)] = None
+    resolutions: Annotated[str | None, Parameter(show_default=False)] = None
+    search: Annotated[int, Parameter(show_default=False)] = 0
     jobs: int = 1
     device: str = "auto"
 

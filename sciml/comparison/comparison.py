@@ -176,13 +176,16 @@ def default_folder(
     seeds: Sequence[int],
     budget: Budget,
     samples: Sequence[int | None],
+    *,
+    trials: int = 0,
 ) -> Path:
     """``runs/compare-HASH``: the same command finds its folder again."""
     settings = {
-        "contests": [contest.name for contest in contests],
+        "contests": {c.name: list(getattr(c, "resolutions", ())) for c in contests},
         "entries": {entry.name: entry.description() for entry in entries},
         "seeds": list(seeds),
         "budget": str(budget),
         "samples": list(samples),
+        "trials": trials,
     }
     return Path("runs") / f"compare-{short_hash(settings)}"

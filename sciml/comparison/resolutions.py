@@ -40,6 +40,7 @@ def samples_at(data: Dataset, test: Dataset, resolution: int, folder: Path) -> D
     path = folder / f"{other.name.replace('_', '-')}-at-{resolution}-{name}.h5"
     if path.exists():
         return open_dataset(path).test
+    folder.mkdir(parents=True, exist_ok=True)
     blocks = [other.sample(seeds[i : i + _BLOCK]) for i in range(0, len(seeds), _BLOCK)]
     arrays = [np.concatenate(cast(Any, parts)) for parts in zip(*blocks, strict=True)]
     fields = [

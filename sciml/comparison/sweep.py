@@ -26,6 +26,7 @@ from sciml.comparison.contest import Contest, Contestant
 from sciml.comparison.isolation import ChildError, run_isolated, stop_children
 from sciml.comparison.presence import Presence
 from sciml.comparison.rows import R, Row, Rows, current, identity
+from sciml.comparison.search import Options, search
 from sciml.comparison.unit import Unit, check_entry, run_references, run_unit, safe_name
 from sciml.datasets.parallel import available_cores
 from sciml.errors import ConfigError
@@ -61,6 +62,9 @@ class Sweep:
         Units at a time, for budgets in steps or FLOPs: units whose time counts run alone.
     device : str
         A device of torch.
+    trials : int
+        Of a search for the settings of each entry on each contest before training, see
+        `sciml.comparison.search`; each costs as much as a training.
     threads : int, optional
         Of each child; by default those of this process, divided by ``jobs``.
     say : callable
@@ -81,12 +85,14 @@ class Sweep:
     samples: Sequence[int | None] = (None,)
     jobs: int = 1
     device: str = "cpu"
+    trials: int = 0
     threads: int | None = None
     say: Callable[[str], None] = print
     troubles: list[str] = field(default_factory=list, init=False)
     _spent: list[float] = field(default_factory=list, init=False)
     _unfit: dict[tuple[Any, ...], str] = field(default_factory=dict, init=False)
     _all: list[Unit] = field(default_factory=list, init=False)
+    _tuned: dict[tuple[str, str], Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).absolute()
@@ -117,6 +123,7 @@ class Sweep:
         with self.presence.shown():
             for contest in self.contests:
                 self._prepare(contest)
+            self._tune()
             self._check_settings()
             self._all = self._units()
             self._work(self._all)
@@ -164,15 +171,28 @@ class Sweep:
     def _claimed(self, name: str) -> contextlib.AbstractContextManager[bool]:
         return claimed(self.presence.place / f"{safe_name(name)}.claim")
 
+    def _tune(self) -> None:
+        """The entries with the settings that a search finds, each contest for itself."""
+        threads = self.threads or 1
+        options = Options(device=self.device, threads=threads, say=self.say)
+        for contest, entry in product(self.contests, self.entries):
+            found: Any = entry
+            if self.trials:
+                found = search(
+                    contest, found, trials=self.trials, budget=self.budget, rows=self.rows, options=options
+                )
+            self._tuned[contest.name, entry.name] = found
+
     def _check_settings(self) -> None:
-        known = {(c.name, c.fingerprint()) for c in self.contests}
-        own = {entry.name: finite(entry.description()) for entry in self.entries}
+        own = {key: finite(entry.description()) for key, entry in self._tuned.items()}
+        fingerprints = {contest.name: contest.fingerprint() for contest in self.contests}
         for row in self.rows.read():
-            if row["kind"] != "unit" or row["entry"] not in own or row["status"] not in SETTLED:
+            key = row["benchmark"], row.get("entry")
+            if row["kind"] != "unit" or key not in own or row["status"] not in SETTLED:
                 continue
-            changed = list(differences(row["settings"], own[row["entry"]]))
-            if changed and (row["benchmark"], row["fingerprint"]) in known:
-                shown = "; ".join(f"{key}: {old!r} there, {new!r} now" for key, old, new in changed)
+            changed = list(differences(row["settings"], own[key]))
+            if changed and row["fingerprint"] == fingerprints[row["benchmark"]]:
+                shown = "; ".join(f"{name}: {old!r} there, {new!r} now" for name, old, new in changed)
                 raise ConfigError(
                     f"compare: {self.folder} holds results of {row['entry']!r} with other settings ({shown})."
                     " Give the entry another name, or choose another folder."
@@ -180,7 +200,10 @@ class Sweep:
 
     def _units(self) -> list[Unit]:
         """By seed first: what a stopped sweep leaves is a comparison with fewer seeds."""
-        kinds = list(product(self.samples, self.contests, self.entries))
+        kinds = [
+            (samples, contest, self._tuned[contest.name, entry.name])
+            for samples, contest, entry in product(self.samples, self.contests, self.entries)
+        ]
         courses = [self._course(contest, entry, samples) for samples, contest, entry in kinds]
         return [
             Unit(contest, entry, seed, samples, steps, threads)

@@ -90,13 +90,35 @@ def test_a_file_is_compared_and_the_result_is_kept(
     assert "holds results of 'fno' with other settings (settings.depth: None there, 1 now)" in err
 
 
-def test_numbers_of_training_samples(run: Run, data_file: Path, inline: list[tuple[Any, ...]]) -> None:
-    status, out, err = run("compare", data_file, *QUICK, *SMALL, "--samples", "2,5", "--json")
+def test_numbers_of_samples_and_other_resolutions(
+    run: Run, data_file: Path, inline: list[tuple[Any, ...]]
+) -> None:
+    other = ("--samples", "2,5", "--resolutions", "16")
+    status, out, err = run("compare", data_file, *QUICK, *SMALL, *other, "--json")
     assert status == 0, err
     result = json.loads(out)
+    units = [row for row in result["rows"] if row["kind"] == "unit"]
+    assert all(list(row["transfer"]) == ["16x16"] for row in units)
     assert result["folder"].startswith(str(Path.cwd() / "runs" / "compare-"))
     found = [(row["samples"], row["entry"]) for row in result["rows"] if row["kind"] == "unit"]
     assert found == [(2, "fno"), (2, "mine"), (5, "fno"), (5, "mine")]
+
+
+def test_a_search_comes_first(
+    run: Run, data_file: Path, inline: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sciml.comparison.search.run_isolated", lambda f, *given, **_: f(lambda told: None, *given)
+    )
+    command = ("compare", data_file, "--operators", "fno", "--seeds", "1", "--budget", "2steps", "--json")
+    status, out, err = run(*command, "--search", "2", "--output", "table")
+    assert status == 0, err
+    rows = json.loads(out)["rows"]
+    trials = [row for row in rows if row["kind"] == "search"]
+    best = min(trials, key=lambda row: row["valid"]["relative_l2"])
+    (unit,) = (row for row in rows if row["kind"] == "unit")
+    chosen = {**unit["settings"]["settings"], **unit["settings"]["training"]}
+    assert len(trials) == 2 and chosen == best["settings"]
 
 
 def test_a_users_model_needs_permission(run: Run, data_file: Path, inline: list[tuple[Any, ...]]) -> None:
@@ -151,8 +173,8 @@ def test_failures_have_a_status_and_a_sentence(
         (("FILE", "--operators", "fno", "--set", "fnoo.width=3"), "Did you mean 'fno'"),
         (("FILE", "--operators", "fno", "--set", "fno.rank=3"), "the data decide its rank"),
         (("FILE", "--budget", "40"), "expected seconds, minutes, hours, steps or FLOPs"),
-        (("FILE", "--samples", "100,0"), "numbers of training samples"),
-        (("FILE", "--seeds", "0"), "--seeds must be at least 1"),
+        (("FILE", "--samples", "100,0"), "--samples takes whole numbers"),
+        (("FILE", "--seeds", "0"), "--seeds and --jobs must be at least 1"),
         (("FILE", "--budget", "9s", "--jobs", "2"), "2 units at a time with the time budget 9s"),
         (("FILE", "--device", "warp"), "the device warp cannot be used here"),
     ],
