@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.generator import Generator, Values
+from sciml.datasets.generator import NOTHING, Generator, Values
 from sciml.datasets.numerics.curves import Polygon, Star
 from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements
 from sciml.datasets.numerics.linear_elasticity import (
@@ -22,6 +22,7 @@ from sciml.datasets.numerics.linear_elasticity import (
     von_mises,
 )
 from sciml.datasets.numerics.mesh_functions import labelled_nodes, nodal_richardson
+from sciml.datasets.numerics.mesh_solver import MeshSolver
 from sciml.datasets.numerics.meshing import Domain, Triangulation
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
@@ -257,6 +258,8 @@ class Elasticity(Generator):
     (True, True)
     """
 
+    least: ClassVar[int] = 8
+
     resolution: int = 16
     young: float = 1e5
     poisson: float = 0.3
@@ -332,9 +335,23 @@ class Elasticity(Generator):
         draws = np.random.default_rng(seed).standard_normal(2 * self.modes + 1)
         return Star(_CENTER, partial(_void_radius, draws), name="void")
 
-    def _triangles(self, seed: int) -> Triangulation:
+    def _triangles(self, seed: int, resolution: int | None = None) -> Triangulation:
         square = Polygon.rectangle((0.0, 0.0), (1.0, 1.0))
-        return Domain(square, [self._void(seed)]).triangulate(1 / self.resolution)
+        return Domain(square, [self._void(seed)]).triangulate(1 / (resolution or self.resolution))
+
+    def solved(self, seed: int, resolution: int) -> tuple[Mesh, Float]:
+        """The mesh of a sample at a resolution; von Mises stress and displacement at its nodes, (node, 3)."""
+        mesh = self._triangles(seed, resolution).mesh(self.degree)
+        displacement, _, mises = self._solved(mesh)
+        return mesh, np.concatenate([mises[:, None], displacement], axis=1)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> MeshSolver | None:
+        """The same elements on other triangles; the seed of the sample tells the problem."""
+        return (
+            None if "sample_seed" not in known else MeshSolver(self, resolution, int(known["sample_seed"][0]))
+        )
 
     def _solved(self, mesh: Mesh) -> tuple[Float, Float, Float]:
         return solution(

@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sciml.datasets.generator import Generator, Values
+from sciml.datasets.generator import NOTHING, Generator, Values
 from sciml.datasets.numerics.curves import Polygon, Star
 from sciml.datasets.numerics.finite_elements import Constrained, FiniteElements, Value
 from sciml.datasets.numerics.mesh_diffusion import Condition, Neumann, System, assembled
 from sciml.datasets.numerics.mesh_diffusion import Robin as Robin
 from sciml.datasets.numerics.mesh_functions import labelled_nodes, nodal_richardson
+from sciml.datasets.numerics.mesh_solver import MeshSolver
 from sciml.datasets.numerics.meshing import Domain
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -180,6 +181,8 @@ class PoissonWithHoles(Generator):
     True
     """
 
+    least: ClassVar[int] = 8
+
     resolution: int = 32
     holes: int = 3
     irregularity: float = 0.2
@@ -254,6 +257,20 @@ class PoissonWithHoles(Generator):
         drawn = [self._drawn(seed) for seed in seeds]
         fine = [one.solved(self._mesh(one, refined=True)) for one in drawn]
         return nodal_richardson([(arrays[2], fine)], order=self.degree + 1)
+
+    def coarser(
+        self, resolution: int, step: float = 1.0, known: Mapping[str, Float] = NOTHING
+    ) -> MeshSolver | None:
+        """The same elements on other triangles; the seed of the sample tells the problem."""
+        return (
+            None if "sample_seed" not in known else MeshSolver(self, resolution, int(known["sample_seed"][0]))
+        )
+
+    def solved(self, seed: int, resolution: int) -> tuple[Mesh, Float]:
+        """The mesh of a sample at a resolution, and the solution at its nodes, (node, 1)."""
+        drawn = self._drawn(seed)
+        mesh = drawn.domain.triangulate(1 / resolution).mesh(self.degree)
+        return mesh, drawn.solved(mesh)[:, None]
 
     def _mesh(self, drawn: _Drawn, *, refined: bool = False) -> Mesh:
         triangles = drawn.domain.triangulate(1 / self.resolution)

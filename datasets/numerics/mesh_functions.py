@@ -70,7 +70,7 @@ def tag_boundary(mesh: Mesh, names: Mapping[str, Callable[..., ArrayLike]]) -> M
     return found
 
 
-def at_points(mesh: Mesh, values: ArrayLike, points: ArrayLike) -> Float:
+def at_points(mesh: Mesh, values: ArrayLike, points: ArrayLike, *, outside: float = _OUTSIDE) -> Float:
     """The finite element function with given values at the nodes, at other points.
 
     Parameters
@@ -79,7 +79,9 @@ def at_points(mesh: Mesh, values: ArrayLike, points: ArrayLike) -> Float:
         Of cells that `FiniteElements` knows.
     values : (node,) or (node, components)
     points : (n, dim)
-        In the domain; those outside by less than a tenth of a cell are extrapolated.
+        In the domain.
+    outside : float
+        Points outside by less than this part of a cell are extrapolated.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def at_points(mesh: Mesh, values: ArrayLike, points: ArrayLike) -> Float:
             f"{where.shape}."
         )
     elements = FiniteElements(mesh)
-    cell, local = _located(elements, where)
+    cell, local = _located(elements, where, outside)
     corners = elements.basis.element_dofs[:, cell]
     columns = nodal.reshape(len(mesh), -1)
     found = np.zeros((len(where), columns.shape[1]))
@@ -115,7 +117,7 @@ def at_points(mesh: Mesh, values: ArrayLike, points: ArrayLike) -> Float:
     return found.reshape(len(where), *nodal.shape[1:])
 
 
-def _located(elements: FiniteElements, points: Float) -> tuple[NDArray[np.int64], Float]:
+def _located(elements: FiniteElements, points: Float, outside: float) -> tuple[NDArray[np.int64], Float]:
     """The cell of each point, and the point in the reference cell, (dim, n).
 
     Of the 8 or 32 cells with the nearest centers the one that the point lies deepest in, and of up to 512 if
@@ -139,12 +141,12 @@ def _located(elements: FiniteElements, points: Float) -> tuple[NDArray[np.int64]
         local[:, left] = inside.reshape(-1, len(left), count)[:, rows, choice]
         if count == tree.n or count >= 512:
             break
-        left = left[best[left] < (-1e-9 if count < 32 else -_OUTSIDE)]
+        left = left[best[left] < (-1e-9 if count < 32 else -outside)]
         count *= 4
-    if (best < -_OUTSIDE).any():
-        first = int(np.flatnonzero(best < -_OUTSIDE)[0])
+    if (best < -outside).any():
+        first = int(np.flatnonzero(best < -outside)[0])
         raise DataError(
-            f"at_points: {int((best < -_OUTSIDE).sum())} of {len(points)} points lie outside the mesh; the "
+            f"at_points: {int((best < -outside).sum())} of {len(points)} points lie outside the mesh; the "
             f"first is {points[first].tolist()}."
         )
     return cell, local
