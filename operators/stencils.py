@@ -171,8 +171,8 @@ def _around(x: Tensor, dim: int, reach: int) -> Tensor:
 def in_layout(x: Tensor) -> Tensor:
     """The field with its channels side by side in memory, on CPUs and where there are two or three axes.
 
-    So oneDNN needs no copies in another order between convolutions: a training step of `UNet` takes about
-    0.7 of its time.
+    oneDNN computes in such an order anyway: a training step of `UNet` or `ResNet` takes 0.86 to 1.06 of its
+    time on 64 x 64 points, a convolution alone down to 0.5.
     """
     layout = _LAYOUTS.get(x.ndim - 2)
     return x if layout is None or x.device.type != "cpu" else x.contiguous(memory_format=layout)

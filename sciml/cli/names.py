@@ -133,10 +133,11 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What an operator may take instead of a number, by the name of the class."""
-    from sciml.operators import ffno, spectral_weights
+    from sciml.operators import ffno, spectral_weights, unet
 
     weights = ("BlockDiagonalWeights", "CPWeights", "DenseWeights", "SeparableWeights", "TuckerWeights")
-    return {"Stack": ffno.Stack, **{name: getattr(spectral_weights, name) for name in weights}}
+    own = {"Stack": ffno.Stack, "Levels": unet.Levels}
+    return {**own, **{name: getattr(spectral_weights, name) for name in weights}}
 
 
 def _value(name: str, node: ast.expr) -> Any:
