@@ -1,11 +1,13 @@
 """How often the intervals and tests of sciml say the truth, measured on lognormal errors whose mean is known.
 
     python tools/interval_coverage.py mean [REPEATS]
+    python tools/interval_coverage.py others [REPEATS]
     python tools/interval_coverage.py seeds [REPEATS]
     python tools/interval_coverage.py problems [REPEATS]
     python tools/interval_coverage.py tests [REPEATS]
 
-Mean: 95 % intervals of `sciml.intervals.mean_interval`.  Seeds: those of `sciml.comparison.statistics` for
+Mean: 95 % intervals of `sciml.intervals.mean_interval`.  Others: percentile, bias-corrected accelerated and
+Student's intervals of the same.  Seeds: those of `sciml.comparison.statistics` for
 errors exp(a_s + b_i + c_si) of several seeds, with the log-sd of a, b, c in the table.  Problems: the same
 for one error of each seed.  Tests: how often `significance` at 5 % finds any difference between entries of
 equal mean error, and one of 10 % between two.  The standard error of a share is sqrt(0.95 0.05/REPEATS),
@@ -17,6 +19,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
+from scipy.stats import t as student
 
 from sciml.comparison.statistics import mean_error, ratio_of_means, significance
 from sciml.intervals import mean_interval
@@ -62,6 +66,26 @@ def mean(repeats: int) -> None:
 
             shares.append(share(repeats, covers))
         print(f"| {n} | {shares[0]} | {shares[1]} |", flush=True)
+
+
+def others(repeats: int) -> None:
+    """What was not chosen: three other intervals of one mean."""
+    random = np.random.default_rng(0)
+    print("| log-sd | n | percentile | BCa | Student |\n|---|---|---|---|---|")
+    for sd in (0.5, 1.0):
+        for n in (20, 50, SAMPLES):
+            hits = np.zeros(3)
+            for _ in range(repeats):
+                x, truth = np.exp(sd * random.standard_normal(n)), np.exp(sd**2 / 2)
+                bounds = [
+                    bootstrap((x,), np.mean, n_resamples=1999, method=method, rng=random).confidence_interval
+                    for method in ("percentile", "BCa")
+                ]
+                half = student.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n)
+                bounds.append((x.mean() - half, x.mean() + half))
+                hits += [low <= truth <= high for low, high in bounds]
+            shown = " | ".join(f"{100 * hit / repeats:.1f}" for hit in hits)
+            print(f"| {sd} | {n} | {shown} |", flush=True)
 
 
 def seeds(repeats: int) -> None:
@@ -126,7 +150,7 @@ def tests(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    modes = {"mean": mean, "seeds": seeds, "problems": problems, "tests": tests}
+    modes = {"mean": mean, "others": others, "seeds": seeds, "problems": problems, "tests": tests}
     if len(sys.argv) < 2 or sys.argv[1] not in modes:
         sys.exit(__doc__)
     modes[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 4000)
