@@ -3,7 +3,7 @@
 A published protocol has a name of its own, with its source.  Where the data are ours, of the same law but
 from our solver, the numbers published on the original files stand beside ours as those of another protocol;
 protocols that begin with "fno-files", "pdebench" or "the-well" are on the original files, which the user
-must have.  Notes say how long the data take on two cores.
+must have.  Notes say how long the data take on two cores, roughly.
 """
 
 from sciml.comparison.benchmark import Benchmark

@@ -28,8 +28,8 @@ def _flow(viscosity: float, final: int, refinement: int) -> Made:
 _DATA = {3: _flow(1e-3, 50, 1), 4: _flow(1e-4, 30, 2), 5: _flow(1e-5, 20, 2)}
 _TIMES = {
     3: "2 minutes and 1 GB for the data",
-    4: "12 minutes and 600 MB for the data; their discretization error is about 5e-4",
-    5: "7 minutes and 400 MB for the data; vortices at this viscosity are finer than the grid",
+    4: "17 minutes and 600 MB for the data; their discretization error is about 5e-4",
+    5: "10 minutes and 400 MB for the data; vortices at this viscosity are finer than the grid",
 }
 
 
@@ -76,7 +76,7 @@ FLOWS = (
         stepping=Stepping(),
         recipe=STEPS,
         source="ours: one frame to the next, learned from single steps, judged on 20 of them from time 0",
-        note="10 seconds for the data; those of the preset navier-stokes",
+        note="15 seconds for the data; those of the preset navier-stokes",
     ),
     _unrolled(3, 40, known.FLOW_3),
     _unrolled(4, 20, known.FLOW_4),

@@ -36,7 +36,7 @@ def _forced(experiment: str, resolution: int) -> Benchmark:
         recipe=_RECIPE,
         source="Brandstetter et al., MP-PDE (ICLR 2022), section 4 and code: 25 frames to 25, 50 are given, "
         "squares of the errors of the other 200, mean over space, add up",
-        note="7 minutes for the data; the loss is the relative L2 error of each sample instead of the root "
+        note="10 minutes for the data; the loss is the relative L2 error of each sample instead of the root "
         "of the sum of all squares",
         published=elsewhere(
             accumulated(experiment, resolution),
@@ -57,7 +57,7 @@ LINES = (
         recipe=_RECIPE,
         source="Li et al., FNO (ICLR 2021), section 5.1: state at time 0 to state at time 1, viscosity 0.1, "
         "1000 training samples, 200 to test",
-        note="20 seconds for the data",
+        note="30 seconds for the data",
         published=elsewhere(
             known.BURGERS_1024, "other data of the same law, every eighth of 8192 points; 100 or 200 to test"
         ),
@@ -75,6 +75,6 @@ LINES = (
         stepping=Stepping(),
         recipe=_RECIPE,
         source="ours: length 22, on the attractor, steps of 0.5 up to time 50, about two Lyapunov times",
-        note="75 seconds for the data; read valid_time beside the error, which nobody keeps small for ever",
+        note="2 minutes for the data; read valid_time beside the error, which nobody keeps small for ever",
     ),
 )

@@ -40,24 +40,24 @@ def _darcy(
 MAPS = (
     _darcy(
         "darcy/smooth-85/v1", Darcy(resolution=85), six_problems("darcy"), _OTHER_DARCY, _FNO_DARCY,
-        "4 seconds for the data",
+        "8 seconds for the data",
     ),
     _darcy(
         "darcy/smooth-141/v1", Darcy(resolution=141), known.DARCY_141, _OTHER_DARCY, _FNO_DARCY,
-        "10 seconds for the data",
+        "20 seconds for the data",
     ),
     _darcy(
         "darcy/smooth-211/v1", Darcy(resolution=211), known.DARCY_211, _OTHER_DARCY, _FNO_DARCY,
-        "35 seconds for the data",
+        "45 seconds for the data",
     ),
     _darcy(
         "darcy/rough-256/v1", Darcy(resolution=256, tau=5.0, low=2.0), known.DARCY_ROUGH, _OTHER_LOSS, _MGNO,
-        "35 seconds for the data", train=1280, valid=112, test=112,
+        "a minute for the data", train=1280, valid=112, test=112,
     ),
     _darcy(
         "darcy/multiscale-256/v1", Darcy(resolution=256, law="multiscale"), known.DARCY_MULTISCALE,
         _OTHER_LOSS, _MGNO,
-        "3 minutes for the data; 256 cells do not resolve the shortest wave: a finer solution differs",
+        "4 minutes for the data; 256 cells do not resolve the shortest wave: a finer solution differs",
         test=100,
     ),
     Benchmark(
@@ -67,7 +67,7 @@ MAPS = (
         outputs=("u",),
         recipe=FIELDS,
         source="ours: a source in a medium of random speed, four wave lengths across, waves leave",
-        note="3 minutes for the data",
+        note="4 minutes for the data",
     ),
     Benchmark(
         "helmholtz/50-101/v1",
@@ -76,7 +76,7 @@ MAPS = (
         outputs=("u",),
         recipe=FIELDS,
         source="de Hoop et al. (2022), arXiv:2203.13181, wave number and speeds; MgNO takes 4000 samples",
-        note="15 minutes for the data",
+        note="20 minutes for the data",
         published=elsewhere(
             known.HELMHOLTZ,
             "other data: waves are driven through one wall and reflected by the others; 4000 training "
@@ -91,7 +91,7 @@ MAPS = (
         recipe=Recipe(batch_size=8, learning_rate=1e-3, weight_decay=1e-4),
         source="Li et al., Geo-FNO (JMLR 2023), section 4.1: geometry to stress, 1000 training samples, 200 "
         "to test",
-        note="25 seconds for the data; 880 nodes or so, each mesh another one",
+        note="40 seconds for the data; 880 nodes or so, each mesh another one",
         published=elsewhere(
             six_problems("elasticity"),
             "other data: a hyperelastic body at 972 points; ours is linear, at the nodes of its mesh",
@@ -104,6 +104,6 @@ MAPS = (
         outputs=("u",),
         recipe=Recipe(batch_size=8, learning_rate=1e-3, weight_decay=1e-4),
         source="ours: diffusion around one to three random holes",
-        note="25 seconds for the data",
+        note="40 seconds for the data",
     ),
 )  # fmt: skip
