@@ -46,6 +46,7 @@ class Semilinear:
     --------
     Burgers' equation, u_t = 0.1 u_xx - (u^2 / 2)_x, and a reaction, u_t = 0.1 u_xx + u - u^3:
 
+    >>> from sciml.grid import Grid
     >>> modes = Modes(Grid.box((32,), location="node", periodic=True), degree=2)
     >>> slope = modes.derivative(0)
     >>> flow = pointwise(modes, lambda u: -(u**2) / 2)
