@@ -144,7 +144,17 @@ class ResNet(nn.Module):
 
     @staticmethod
     def suited(grid: Grid) -> dict[str, Any]:
-        """Arguments to start from on a training grid."""
+        """Arguments to start from on a training grid: small, for training on a few cores.
+
+        Chosen on validation samples of Darcy flow and Navier-Stokes at 64 x 64, after half a minute on two
+        cores, with AdamW at 0.004.
+
+        Examples
+        --------
+        >>> from sciml.grid import Grid
+        >>> ResNet.suited(Grid.box((64, 64)))
+        {'width': 16, 'depth': 2, 'boundary': ('zeros', 'zeros')}
+        """
         return {"width": 16, "depth": 2, "boundary": suited_boundary(grid)}
 
     @staticmethod

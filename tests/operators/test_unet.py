@@ -146,7 +146,26 @@ def test_what_suits_a_grid_has_its_boundaries() -> None:
     grid = Grid.box((16, 12), periodic=(True, False))
     model = UNet(2, 1, 1, **UNet.suited(grid))
     assert model.boundary[0] == "circular" != model.boundary[1]
-    assert model.levels == Levels(model.levels.multipliers, model.levels.blocks)
+    assert model(torch.zeros(1, 1, 16, 12), torch.zeros(1, 2, 16, 12)).shape == (1, 1, 16, 12)
+
+
+@pytest.mark.parametrize(("points", "stride"), [(2, 1), (7, 1), (8, 2), (31, 4), (64, 8), (421, 8)])
+def test_the_coarsest_grid_that_suits_keeps_four_points(points: int, stride: int) -> None:
+    model = UNet(2, 1, 1, **UNet.suited(Grid.box((points, 500))))
+    assert model.stride == stride
+    assert points < 8 or points / stride >= 4
+
+
+def test_a_path_without_activation_leads_from_input_to_output() -> None:
+    """With idle blocks the operator is affine."""
+    model = unet(1, 1, 1, width=4, levels=TINY, coordinates=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "stencils.1." in name:
+                parameter.zero_()
+        x, z, zero = noise(1, 1, 8), noise(1, 1, 8, seed=2), torch.zeros(1, 1, 8, dtype=torch.float64)
+        torch.testing.assert_close(model(x + z) + model(zero), model(x) + model(z), **EXACT)
+        assert (model(x) - model(zero)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
