@@ -181,7 +181,7 @@ def split_card(letters: str) -> dict[str, Any]:
     Examples
     --------
     >>> split_card("0012")
-    {'train': 2, 'valid': 1, 'test': 1, 'hash': 'b8a16b5e'}
+    {'train': 2, 'valid': 1, 'test': 1, 'hash': '84b2a5d8'}
     """
     counts = {name: letters.count(str(i)) for i, name in enumerate(SPLITS)}
     return {**counts, "hash": hashlib.sha256(letters.encode()).hexdigest()[:8]}
