@@ -12,7 +12,13 @@ import torch
 
 from sciml.comparison import ladder as ladder_module
 from sciml.comparison.contest import Reference
-from sciml.comparison.equal_error import BreakEven, break_even, equal_error, pareto_front
+from sciml.comparison.equal_error import (
+    BreakEven,
+    break_even,
+    equal_error,
+    generation_seconds,
+    pareto_front,
+)
 from sciml.comparison.ladder import ladder, median_interval
 from sciml.comparison.posed import Block, Problems, distances
 from sciml.datasets import Burgers, Cavity, Darcy, Elasticity, NavierStokes
@@ -81,6 +87,11 @@ def test_the_error_of_the_data_is_the_floor():
     found = equal_error(rows, 0.008)
     assert found.below_floor and "error of 1.00%: below that" in found.verdict()
     assert equal_error(rows, 0.008, floor=1e-6).below_floor is False
+
+
+def test_generation_costs_what_the_solver_of_the_data_takes():
+    rows = [row(0.1, 1.0), row(0.01, 2.5, native=True), row(0.009, 5.0, native=True)]
+    assert generation_seconds(rows, 100) == 250.0 and generation_seconds(rows[:1], 100) is None
 
 
 def test_break_even():
