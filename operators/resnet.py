@@ -81,7 +81,7 @@ class ResNet(nn.Module):
     >>> import torch
     >>> model = ResNet(2, in_channels=4, out_channels=4, width=48, boundary="circular", coordinates=False)
     >>> sum(p.numel() for p in model.parameters())
-    589060
+    588148
     >>> model(torch.zeros(2, 4, 32, 32)).shape
     torch.Size([2, 4, 32, 32])
     """

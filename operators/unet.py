@@ -127,7 +127,7 @@ class UNet(nn.Module):
     The published model, of which "144 M" parameters are reported, for four frames of velocity and a scalar:
 
     >>> with torch.device("meta"):
-    ...     model = UNet(2, in_channels=12, out_channels=3, width=64, coordinates=False)
+    ...     model = UNet(2, 12, 3, width=64, levels=Levels((1, 2, 2, 4)), coordinates=False)
     >>> sum(p.numel() for p in model.parameters()), model.stride
     (144263555, 8)
     """

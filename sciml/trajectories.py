@@ -77,8 +77,8 @@ def geometric_mean_error(error: Tensor, *, floor: float = 1e-12) -> Tensor:
 
     Examples
     --------
-    >>> geometric_mean_error(torch.tensor([[0.01, 1.0], [0.5, 0.5]])).tolist()
-    [0.10000000149011612, 0.5]
+    >>> geometric_mean_error(torch.tensor([[0.25, 1.0], [0.5, 0.5]])).tolist()
+    [0.5, 0.5]
     """
     return error.clamp(min=floor).log().mean(1).exp()
 
