@@ -238,12 +238,15 @@ def _settings(pairs: Sequence[str], entries: Mapping[str, Competitor]) -> dict[s
 
 def show_benchmarks(*, json: bool) -> int:
     """Name all benchmarks."""
-    cards = {name: {"budget": b.budget, "source": b.source, "note": b.note} for name, b in BENCHMARKS.items()}
-    cards |= {name: {"budget": None, "source": "a preset of sciml train", "note": ""} for name in PRESETS}
-    cards |= {name: {"budget": None, "source": "a problem for recipes", "note": ""} for name in problems()}
+    named = {**BENCHMARKS, **{name: Benchmark.of_preset(preset) for name, preset in PRESETS.items()}}
+    cards = {name: {"budget": b.budget, "source": b.source, "note": b.note} for name, b in named.items()}
+    cards |= {name: {"budget": "", "source": "a problem for recipes", "note": ""} for name in problems()}
     if json:
         emit_json({"benchmarks": cards})
         return 0
-    rows = [[name, str(card["budget"] or "-"), str(card["source"])] for name, card in cards.items()]
+    rows = [
+        [name, card["budget"] or "-", card["source"] or "a preset of sciml train"]
+        for name, card in cards.items()
+    ]
     print_table("", ["benchmark", "budget", "source"], rows)
     return 0

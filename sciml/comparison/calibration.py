@@ -31,9 +31,9 @@ from sciml.errors import ConfigError
 from sciml.training import Step, Training
 
 PIECES = 4
-# The share of the budget that timing may take, and its bounds in seconds: one second averages over what
-# else a machine does, a few suffice for any training.
-SHARE, LEAST, MOST = 0.05, 1.0, 8.0
+# The share of the budget that timing may take, and its bounds in seconds: two seconds average over what else
+# a machine does, a few more suffice for any training.
+SHARE, LEAST, MOST = 0.1, 2.0, 12.0
 # Never more than this share of a short budget.
 SHORT = 0.3
 # The length of the training whose first steps give the first guess, and the least length guessed: schedules
@@ -115,8 +115,9 @@ def calibrate(tell: Tell, unit: Unit, budget: Budget, device: str, folder: Path)
 
 def measure(unit: Unit, seconds: float, device: str, folder: Path) -> tuple[Cost, float | None]:
     """The cost of a training that lasts about ``seconds``, see the head of this file, and FLOPs of a step."""
-    quota = min(MOST, max(LEAST, SHARE * seconds), SHORT * seconds) / (PIECES + 2)
-    first, *steady = _plain(replace(unit, steps=PROBE).plan(device), [0], quota)[0]
+    quota = min(MOST, max(LEAST, SHARE * seconds), SHORT * seconds) / (PIECES + 3)
+    # Twice as long as the others: a process is slow in its first second.
+    first, *steady = _plain(replace(unit, steps=PROBE).plan(device), [0], 2 * quota)[0]
     guess = max(SHORTEST, int(seconds / _typical(steady)))
     plan = replace(unit, steps=guess).plan(device)
     places = [(2 * i + 1) * guess // (2 * PIECES) for i in range(PIECES)]
