@@ -106,10 +106,10 @@ def test_break_even():
 
 
 def test_the_interval_covers_the_median():
-    """Of 9 values the second and the eighth: 1 - 2 (1 + 9) / 2^9 = 96.1 percent; 1500 draws, sigma 0.5."""
-    draws = np.random.default_rng(0).lognormal(sigma=1.0, size=(1500, 9))
+    """Of 9 values the second and the eighth: 1 - 2 (1 + 9) / 2^9 = 96.1 percent; 600 draws, sigma 0.8."""
+    draws = np.random.default_rng(0).lognormal(sigma=1.0, size=(600, 9))
     ends = np.array([median_interval(values) for values in draws.tolist()])
-    assert ((ends[:, 0] <= 1) & (ends[:, 1] >= 1)).mean() == pytest.approx(0.961, abs=0.02)
+    assert ((ends[:, 0] <= 1) & (ends[:, 1] >= 1)).mean() == pytest.approx(0.961, abs=0.03)
 
 
 class Clock:
