@@ -215,6 +215,7 @@ def _image_table(
                 surface, ax = shown_on[names[column]], axes[i, column]
                 image = surface.draw(ax, arrays[i][names[column]], colors, low, high)
                 ax.set_aspect("equal" if 0.4 <= height / width <= 2.5 and surface.plane else "auto")
+                ax.set_axis_off()
         shown = list(axes[:, columns].ravel())
         bar = figure.colorbar(
             image, ax=shown, location="bottom", aspect=14 * len(group), pad=0.02, shrink=0.86
@@ -225,16 +226,11 @@ def _image_table(
         bar.update_ticks()
         if units and group[0] not in separate:
             bar.set_label(f"[{units}]", fontsize=8)
-    for i, row in enumerate(rows):
-        for column, name in enumerate(names):
-            ax = axes[i, column]
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for side_ in ax.spines.values():
-                side_.set_visible(False)
-            if i == 0:
-                ax.set_title(name, fontsize=10)
-        axes[i, 0].set_ylabel(row.label, fontsize=9, rotation=0, ha="right", va="center", labelpad=8)
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.set_title(name, fontsize=10)
+    for row, ax in zip(rows, axes[:, 0], strict=True):
+        beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 9}
+        ax.annotate(row.label, (0, 0.5), xytext=(-8, 0), ha="right", va="center", **beside)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sciml.plots as plots
@@ -74,14 +74,17 @@ def fact_table(table: Mapping[str, Any], *, caption: str = "") -> str:
     return f"<table>{_caption(caption)}{rows}</table>"
 
 
-def data_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
-    """Text in columns; the first cell of each row is its head."""
+def data_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", bold: Collection[int] = ()
+) -> str:
+    """Text in columns; the first cell of each row is its head; numbers of rows in ``bold`` are stressed."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
+        f'<tr{stressed}><th scope="row">{escape(first)}</th>'
         + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
         + "</tr>"
-        for first, *rest in rows
+        for i, (first, *rest) in enumerate(rows)
+        for stressed in (' class="best"' if i in bold else "",)
     )
     return f"<table>{_caption(caption)}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 

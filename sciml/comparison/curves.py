@@ -159,7 +159,7 @@ def efficiency(sheet: Sheet) -> Picture | None:
         label = name if slope is None else f"{name}: slope {slope.value:.2f}".replace("-", "−")
         if slope is not None:
             between = f" ({slope.low:.2f} to {slope.high:.2f})" if math.isfinite(slope.low) else ""
-            slopes[name] = f"{slope.value:.2f}{between}"
+            slopes[name] = f"{slope.value:.2f}{between}".replace("-", "−")
         estimates = [mean_error(training.values()) for training in points.values()]
         _interval_line(ax, list(points), estimates, sheet.drawn[name], label)
     finish(figure, ax, "training samples", ERROR, along="{:,.0f}".format)

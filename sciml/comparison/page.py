@@ -4,35 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from sciml.assessment import milliseconds, percent
+from sciml.assessment import percent
+from sciml.comparison.facts import looked_up, published
 from sciml.comparison.field_figures import field_pictures
 from sciml.comparison.figures import Picture, Sheet, pictures
+from sciml.comparison.lines import lines_of
+from sciml.comparison.panels import Panel
 from sciml.comparison.results import Results, gather
 from sciml.comparison.rows import Row
-from sciml.comparison.statistics import mean_error
 from sciml.comparison.summary import summary
+from sciml.comparison.table import Section
 from sciml.figures import looks, pdf, svg
 from sciml.files import write_bytes_atomic
-from sciml.page import chart, data_table, escape, fact_table, html_page, image
+from sciml.page import chart, data_table, escape, html_page, image
 from sciml.report import Example
+
+_SHOWN = 3  # tables; the others are folded away
 
 _STYLE = """
 body { max-width: 72rem }
 nav { margin: 1rem 0 } nav a { margin-right: 1.2rem }
 section { border-top: 1px solid var(--line); margin-top: 3rem }
-section h2 { font-size: 1.45rem; margin: 1.2rem 0 .2rem } h3 { margin: 2rem 0 .4rem }
-.scroll { overflow-x: auto } .scroll table { min-width: 40rem }
-.charts { display: grid; gap: 1.6rem 2rem;
+section h2 { font-size: 1.45rem; margin: 1.2rem 0 .2rem } h3 { margin: 2.2rem 0 .4rem }
+.scroll { overflow-x: auto; margin: 1.4rem 0 } .scroll table { min-width: 44rem }
+caption { color: var(--ink); font-weight: 600 } tbody th { font-weight: 400 }
+tr.best th, tr.best td:nth-child(2) { font-weight: 700 }
+td:last-child, th:last-child { padding-right: 0 }
+.words caption { color: var(--quiet); font-weight: 400 } .words td { text-align: left }
+.words th:not(:first-child) { text-align: left }
+.words td:nth-child(2), .words th:nth-child(2) { text-align: right }
+.notes { color: var(--quiet); font-size: .9rem; padding-left: 1.2rem }
+.charts { display: grid; gap: 1.8rem 2rem; margin-top: 2rem;
           grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr)) }
 figure { margin: 0 } figure img { width: 100% }
-.wide { margin: 1.5rem 0; max-width: 54rem } .wide img { min-width: 40rem }
+.wide { margin: 1.5rem 0; max-width: 54rem } .wide img { min-width: 40rem } .wide .scroll { margin: 0 }
 figcaption { color: var(--quiet); font-size: .86rem; line-height: 1.4; margin-top: .4rem }
-tbody th { font-weight: 400 } tr.best th, tr.best td { font-weight: 600 }
-table.words td { text-align: left } .failed { border-left: 4px solid #c53030; padding-left: .8rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .88rem }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--tint); padding: .7rem 1rem }
+@media print { .charts { grid-template-columns: 1fr 1fr } section { break-before: page }
+               .wide img, .scroll table { min-width: 0 } }
 """
 
 
@@ -91,7 +102,19 @@ def _save(folder: Path, shown: Sequence[Picture]) -> None:
 def _head(found: Sequence[Results], command: str) -> str:
     links = "".join(f'<a href="#{anchor(r)}">{escape(r.benchmark)}</a>' for r in found)
     told = f"<p>To repeat it:</p><pre>{escape(command)}</pre>" if command else ""
-    return f'<nav aria-label="benchmarks">{links}</nav>{told}'
+    return f'<nav aria-label="benchmarks">{links}</nav>{told}{_overview(found)}'
+
+
+def _overview(found: Sequence[Results]) -> str:
+    """Mean errors of all entries on all benchmarks; left out where there is one benchmark."""
+    if len(found) < 2:
+        return ""
+    entries = dict.fromkeys(entry for results in found for entry in results.entries)
+    columns = [{training.entry: training.mean() for training in results.main} for results in found]
+    lines = [[entry, *(percent(c[entry]) if entry in c else "-" for c in columns)] for entry in entries]
+    heads = ["", *(results.benchmark for results in found)]
+    table = data_table(heads, lines, caption="Mean relative L2 errors on the test samples")
+    return f'<div class="scroll">{table}</div>'
 
 
 def _section(sheet: Sheet, shown: Sequence[Picture], fields: Sequence[Picture]) -> str:
@@ -100,80 +123,36 @@ def _section(sheet: Sheet, shown: Sequence[Picture], fields: Sequence[Picture]) 
         f"<h2>{escape(results.benchmark)}</h2>",
         f'<p class="quiet">fingerprint <code>{escape(results.fingerprint)}</code></p>',
         f'<p class="verdict">{escape(summary(results, sheet.equal))}</p>',
-        _failures(results),
-        f'<div class="scroll">{_table(results)}</div>',
+        _tables(Section(results, lines_of(results))),
         f'<div class="charts">{"".join(_figure(p, chart(p.figure, p.alt)) for p in shown)}</div>',
     ]
     if fields:
         parts.append("<h3>Fields</h3>")
         parts += [
-            _figure(p, f'<div class="scroll">{image(p.figure, p.alt)}</div>', css="wide") for p in fields
+            _figure(p, f'<div class="scroll">{image(p.figure, p.alt)}</div>', wide=True) for p in fields
         ]
-    parts += [_published(results), _facts(results)]
+    parts += [published(results), looked_up(results)]
     return f'<section id="{anchor(results)}">{"".join(parts)}</section>'
 
 
-def _figure(picture: Picture, inner: str, *, css: str = "") -> str:
-    style = f' class="{css}"' if css else ""
-    return f"<figure{style}>{inner}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+def _figure(picture: Picture, inner: str, *, wide: bool = False) -> str:
+    """What a wide figure shows is said before it, since it may be longer than a screen."""
+    caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
+    return f'<figure class="wide">{caption}{inner}</figure>' if wide else f"<figure>{inner}{caption}</figure>"
 
 
-def _table(results: Results) -> str:
-    heads = ("", "mean error", "95% interval", "parameters", "training", "per solve")
-    lines = []
-    for training in results.main:
-        e = mean_error(training.values())
-        count, seconds = training.of("parameters"), training.of("train_seconds")
-        lines.append(
-            (
-                training.entry,
-                percent(e.value),
-                f"{percent(e.low)} to {percent(e.high)}",
-                "" if count is None else f"{count:,.0f}",
-                milliseconds(seconds),
-                milliseconds(training.of("seconds_per_sample")),
-            )
-        )
-    return data_table(heads, lines, caption="Relative L2 error on the test samples.")
-
-
-def _failures(results: Results) -> str:
-    if not results.failures:
-        return ""
-    items = "".join(
-        f"<li>{escape(unit['entry'])}, seed {unit['seed']}: {escape(unit['status'])}. "
-        f"{escape(unit.get('message') or '')}</li>"
-        for unit in results.failures
+def _tables(section: Section) -> str:
+    """Errors, costs and the solver at equal error; what else was measured is folded away."""
+    shown = [_panel(panel) for panel in section.panels()]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes())
+    more = "".join(shown[_SHOWN:])
+    return (
+        "".join(shown[:_SHOWN])
+        + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        + (f"<details><summary>Further tables</summary>{more}</details>" if more else "")
     )
-    return f'<div class="failed"><p>Trainings that did not finish:</p><ul>{items}</ul></div>'
 
 
-def _published(results: Results) -> str:
-    if not results.published:
-        return ""
-    heads = ("system", "error", "metric", "same protocol", "difference", "source", "found")
-    lines = [
-        (
-            str(row["system"]),
-            percent(row["value"]),
-            str(row["metric"]),
-            "yes" if row["same_protocol"] else "no",
-            str(row["reason"]),
-            str(row["source"]),
-            str(row["grade"]),
-        )
-        for row in results.published
-    ]
-    return f'<h3>Published numbers</h3><div class="scroll">{data_table(heads, lines)}</div>'
-
-
-def _facts(results: Results) -> str:
-    first: Mapping[str, Any] = results.units[0] if results.units else {}
-    names = ("device", "threads", "versions")
-    environment = {name: first[name] for name in names if name in first}
-    parts = [("Protocol", results.description), ("Environment", environment)]
-    return "".join(
-        f"<details><summary>{heading}</summary>{fact_table(table)}</details>"
-        for heading, table in parts
-        if table
-    )
+def _panel(panel: Panel) -> str:
+    table = data_table(panel.heads, panel.cells, caption=panel.title, bold=panel.bold)
+    return f'<div class="scroll">{table}</div>'

@@ -73,18 +73,16 @@ def _classical(ranked: Sequence[Training], equal: Mapping[str, EqualError]) -> s
         own = training.of("seconds_per_sample")
         if not own or at.seconds is None:
             continue
-        if at.seconds > own and at.relation != "cheaper":
-            faster.append(f"{_times(own, at)} for {training.entry}")
-        elif at.seconds <= own and at.relation != "not reached":
-            slower.append(f"{_times(own, at)} for {training.entry}")
+        if at.seconds <= own and at.relation != "not reached":
+            faster.append(f"{training.entry} ({_times(own, at)})")
+        elif at.seconds > own and at.relation != "cheaper":
+            slower.append(f"{training.entry} ({_times(own, at)})")
         else:
             open_.append(training.entry)
-    said = []
-    if slower:
-        whom = "every entry" if len(slower) == len(ranked) > 1 else "an entry"
-        said.append(f"At equal error the classical solver is faster than {whom}: {enumerated(slower)}.")
-    if faster:
-        said.append(f"At equal error the classical solver is slower: {enumerated(faster)}.")
+    compared = [f"{word} than {enumerated(n)}" for word, n in (("faster", faster), ("slower", slower)) if n]
+    said = [f"At equal error the classical solver is {' and '.join(compared)}."] if compared else []
+    if len(faster) == len(ranked) > 1:
+        said = [f"At equal error the classical solver beats every entry: {enumerated(faster)}."]
     if open_:
         said.append(f"No setting of the classical solver decides for {enumerated(open_)}.")
     floor = next((e.floor for t, e in known if t is ranked[0] and e.below_floor), None)
@@ -97,7 +95,7 @@ def _classical(ranked: Sequence[Training], equal: Mapping[str, EqualError]) -> s
 
 
 def _times(own: float, at: EqualError) -> str:
-    """The solver's time, a bound where its error is another one, against that of an entry."""
+    """The solver's time, a bound where its error is another one, and that of an entry."""
     assert at.seconds is not None
     bound = {"cheaper": "less than ", "not reached": "more than "}.get(at.relation, "")
     return f"{bound}{milliseconds(at.seconds)} against {milliseconds(own)}"
