@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -257,10 +258,13 @@ class Section:
         )
         weak = [line.name for line in self._entries if line.finite and line.error.value >= plain]
         hidden = len(self.lines) - len(notable(self.lines))
+        searches = Counter(row["entry"] for row in self.results.searches if row["status"] != "calibrated")
+        searched = ", ".join(f"{entry} ({count} trials)" for entry, count in searches.items())
         return [
             f"Means without the seeds that failed, so never best: {', '.join(lost)}." if lost else "",
             f"Times taken while other work ran: {', '.join(shared)}." if shared else "",
             f"No better than a trivial predictor: {', '.join(weak)}." if weak else "",
+            f"Settings chosen on validation samples: {searched}." if searched else "",
             f"{hidden} other settings of classical solvers are in the CSV." if hidden else "",
         ]
 

@@ -271,6 +271,17 @@ def test_times_beside_other_work_are_marked() -> None:
     assert "Times taken while other work ran: fno." in Table.of(listed).markdown()
 
 
+def test_a_search_is_told() -> None:
+    trials = [
+        {"kind": "search", **PLACE, "entry": "fno", "trial": trial, "status": status, "valid": {}}
+        for trial, status in enumerate(("finished", "failed", "calibrated"))
+    ]
+    assert (
+        "Settings chosen on validation samples: fno (2 trials)."
+        in Table.of([*rows(fno=0.01), *trials]).markdown()
+    )
+
+
 def test_latex_escapes_and_stresses() -> None:
     panel = Panel("a_b", ["", "50%"], [["x_1 & y", "≥ 3"], ["~{z}", "<1"]], bold={0})
     body = panel.latex().splitlines()
