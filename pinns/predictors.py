@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from sciml.pinns.constrained import Constrained
 from sciml.pinns.problem import Problem, Solution, predict
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
+class _Chosen(nn.Module):
+    """A network with one output that is a feature of the input, or 1, and 0 for all others."""
 
-class _Features(nn.Module):
-    """One output that is one of the features, or 1; the others are 0."""
-
-    def __init__(self, feature: int | None, output: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, output: int | None, feature: int | None) -> None:
         super().__init__()
-        self.feature, self.output, self.outputs = feature, output, outputs
+        self.outputs, self.output, self.feature = outputs, output, feature
 
     def forward(self, z: Tensor) -> Tensor:
-        values = torch.ones_like(z[:, 0]) if self.feature is None else z[:, self.feature]
-        columns: Sequence[Tensor] = [
-            values if k == self.output else torch.zeros_like(values) for k in range(self.outputs)
-        ]
-        return torch.stack(list(columns), dim=1)
-
-
-class _Nothing(nn.Module):
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.zeros_like(z[:, :1]).expand(-1, self.outputs)
+        values = torch.zeros(len(z), self.outputs, dtype=z.dtype)
+        if self.output is not None:
+            values[:, self.output] = 1.0 if self.feature is None else z[:, self.feature]
+        return values
 
 
 def best_constant(problem: Problem, known: Solution) -> Tensor:
@@ -63,13 +49,20 @@ def best_linear(problem: Problem, known: Solution) -> Tensor:
 
 def _least_squares(problem: Problem, known: Solution, *, features: bool) -> Tensor:
     """The ansatz is affine in the network, so the nearest of a linear family is a linear problem."""
-    base = predict(Constrained(problem, _Nothing(problem.outputs)), known.x, problem.outputs)
-    count = Constrained(problem, _Nothing(problem.outputs)).coordinates.features
-    columns = []
-    for k in range(problem.outputs):
-        for feature in [None, *(range(count) if features else ())]:
-            model = Constrained(problem, _Features(feature, k, problem.outputs))
-            columns.append((predict(model, known.x, problem.outputs) - base).flatten())
+
+    def built(output: int, feature: int | None) -> Tensor:
+        model = problem.build(partial(_Chosen, output=output, feature=feature))
+        return predict(model, known.x, problem.outputs)
+
+    inputs: list[int] = []
+
+    def counted(count: int, outputs: int) -> nn.Module:
+        inputs.append(count)
+        return _Chosen(count, outputs, output=None, feature=None)
+
+    base = predict(problem.build(counted), known.x, problem.outputs)
+    chosen = [None, *(range(inputs[0]) if features else ())]
+    columns = [(built(k, i) - base).flatten() for k in range(problem.outputs) for i in chosen]
     matrix = torch.stack(columns, dim=1)
     # By normal equations with a cut-off: features may depend on each other, and are few.
     values, vectors = torch.linalg.eigh(matrix.T @ matrix)

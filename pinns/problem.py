@@ -255,6 +255,21 @@ class Problem(ABC):
         wanted = range(self.outputs)
         return tuple(sorted({axis for axis, _ in axes if all((axis, k) in axes for k in wanted)}))
 
+    def build(
+        self, network: Callable[[int, int], nn.Module], *, hard: bool = True, harmonics: int = 1
+    ) -> nn.Module:
+        """A network as a function on the domain, (n, dim) to (n,), of a system (n, outputs).
+
+        ``network(inputs, outputs)`` makes it; for the rest see `sciml.pinns.Constrained`.  A problem that
+        knows a better ansatz makes its own module here, affine in the network, with the names of the
+        conditions that it satisfies as attribute ``satisfies``.
+        """
+        from sciml.pinns.constrained import Constrained, Coordinates
+
+        periodic = self.periods if hard else ()
+        features = Coordinates(self.domain.bounds, periodic, harmonics).features
+        return Constrained(self, network(features, self.outputs), hard=hard, harmonics=harmonics)
+
     def satisfied(self) -> tuple[str, ...]:
         """The names of the conditions that can be built into a network."""
         names = names_of(self.conditions)

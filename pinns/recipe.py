@@ -14,7 +14,6 @@ from torch.optim import LBFGS, Adam
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.kernels.estimators import Estimator, Exact
-from sciml.pinns.constrained import Constrained, Coordinates
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.residual import Residual
@@ -53,7 +52,7 @@ ADAM = Stage(partial(Adam, lr=1e-3), 5000)
 LINE_SEARCH = partial(
     LBFGS,
     max_iter=20,
-    history_size=50,
+    history_size=100,
     tolerance_grad=1e-14,
     tolerance_change=1e-18,
     line_search_fn="strong_wolfe",
@@ -133,13 +132,10 @@ class Recipe:
         changed = [replace(s, steps=n) for s, n in zip(self.stages, sizes, strict=True)]
         return replace(self, stages=tuple(changed))
 
-    def model(self, problem: Problem, seed: int) -> Constrained:
+    def model(self, problem: Problem, seed: int) -> nn.Module:
         """The network on the problem's domain, with weights of this seed."""
-        periodic = problem.periods if self.hard else ()
-        features = Coordinates(problem.domain.bounds, periodic, self.harmonics).features
         with Streams(seed).of("init").applied():
-            network = self.network(features, problem.outputs)
-        model = Constrained(problem, network, hard=self.hard, harmonics=self.harmonics)
+            model = problem.build(self.network, hard=self.hard, harmonics=self.harmonics)
         return model.to(self.dtype)
 
     def objective(self, problem: Problem) -> Residual:

@@ -13,17 +13,15 @@ from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.recipe import LINE_SEARCH, Recipe, Stage
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
+from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
 
 _NEVER = 10**9
 
-_FAST = partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20)
-_DECAY = partial(ExponentialLR, gamma=0.98 ** (1 / 100))
-
 SMALL = Recipe(
     stages=(
-        Stage(_FAST, 1000, RAD(every=250), _DECAY),
-        Stage(LINE_SEARCH, 500, RAD(every=25)),
+        Stage(partial(Adam, lr=3e-3), 200, Sobol(every=50)),
+        Stage(LINE_SEARCH, 400, RAD(every=50)),
     ),
     harmonics=3,
 )

@@ -26,6 +26,7 @@ class ModifiedMLP(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> ModifiedMLP(2, 1, width=8, depth=2)(torch.zeros(5, 2)).shape
     torch.Size([5, 1])
     """

@@ -66,7 +66,7 @@ class Helmholtz(Problem):
 
     def classical(self) -> Iterator[Classical]:
         for points in (32, 64, 128):
-            yield Classical("five points", {"points": points}, partial(self._differences, points))
+            yield Classical("differences of order 2", {"points": points}, partial(self._differences, points))
 
     @property
     def _factor(self) -> float:

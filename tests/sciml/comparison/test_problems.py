@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,13 @@ from sciml.pinns import Box, Dirichlet, Domain, Problem, Recipe, Stage, problems
 from sciml.pinns.networks import MLP
 from sciml.pinns.predictors import best_constant, best_linear
 from sciml.pinns.samplers import R3
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """References that tests solve for stay out of the user's cache folder."""
+    monkeypatch.setenv("SCIML_CACHE", str(tmp_path))
+
 
 QUICK = Recipe(
     network=partial(MLP, width=8, depth=2), stages=(Stage(partial(Adam, lr=1e-2), 100, R3()),), points=64
