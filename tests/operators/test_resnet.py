@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sciml.errors import ConfigError
 from sciml.grid import Grid
-from sciml.operators import ResNet
+from sciml.operators import FNO, ResNet
 
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-12}
 
@@ -85,6 +85,21 @@ def test_gradients_in_float64() -> None:
 def test_what_suits_a_grid_has_its_boundaries() -> None:
     model = ResNet(2, 1, 1, **ResNet.suited(Grid.box((16, 12), periodic=(True, False))))
     assert model.boundary[0] == "circular" != model.boundary[1]
+
+
+def test_t5_at_another_resolution_it_is_another_operator() -> None:
+    """A smooth function at 64 and 128 points: an FNO agrees to rounding, this differs by percents."""
+    outputs = []
+    for model in (
+        resnet(1, 1, 1, width=8, depth=2, boundary="circular", coordinates=False),
+        FNO(1, 1, 1, modes=8, width=8, coordinates=False).double(),
+    ):
+        for n in (64, 128):
+            phase = 2 * torch.pi * torch.arange(n, dtype=torch.float64) / n
+            outputs.append(model(torch.exp(torch.sin(phase) + torch.cos(2 * phase))[None, None]))
+    changes = [(f[..., ::2] - c).norm() / c.norm() for c, f in (outputs[:2], outputs[2:])]
+    assert changes[0] > 1e-2 and changes[1] < 1e-6
+    assert ResNet.properties.resolution_bound
 
 
 @pytest.mark.parametrize("dilations", [(), (1, 0)])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
-from sciml.operators import UNet
+from sciml.operators import FNO, UNet
 from sciml.operators.stencils import Refinement, Stencil, boundary_per_axis, extend, in_layout
 from sciml.operators.unet import Levels
 
@@ -186,6 +186,21 @@ def test_refuses_settings_in_a_sentence(settings: dict[str, Any], words: str) ->
 def test_refuses_ranks_without_convolutions() -> None:
     with pytest.raises(ConfigError, match="1 to 3 axes, got rank=4"):
         boundary_per_axis("UNet", "zeros", 4)
+
+
+def test_t5_at_another_resolution_it_is_another_operator() -> None:
+    """A smooth function at 64 and 128 points: an FNO agrees to rounding, this differs by percents."""
+    outputs = []
+    for model in (
+        unet(1, 1, 1, width=8, boundary="circular", coordinates=False),
+        FNO(1, 1, 1, modes=8, width=8, coordinates=False).double(),
+    ):
+        for n in (64, 128):
+            phase = 2 * torch.pi * torch.arange(n, dtype=torch.float64) / n
+            outputs.append(model(torch.exp(torch.sin(phase) + torch.cos(2 * phase))[None, None]))
+    changes = [(f[..., ::2] - c).norm() / c.norm() for c, f in (outputs[:2], outputs[2:])]
+    assert changes[0] > 1e-2 and changes[1] < 1e-6
+    assert UNet.properties.resolution_bound
 
 
 def test_coordinates_must_fit() -> None:
