@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,7 @@ class Fit(Objective):
         if self.entry.trouble == "kill the sweep" and self.entry.mark and not self.entry.mark.exists():
             self.entry.mark.touch()
             os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(0.5)  # until this process hears of it, or the few steps left would be done before
 
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
         return {"y": Term(model(batch["x"]) - 2 * batch["x"], square=True)}
