@@ -229,10 +229,12 @@ def _subtitle(assessment: Assessment) -> str:
     over, nouns = "", "samples"
     if assessment.timeline is not None:
         over, nouns = f" over {len(assessment.timeline.times)} predicted frames", "trajectories"
+    within = ""
+    if math.isfinite(interval[0]):  # one sample has none
+        within = f" (95% interval of the mean {percent(interval[0])} to {percent(interval[1])})"
     return (
-        f"Relative L2 error {percent(assessment.surrogate.error)}{over} (95% interval of the mean "
-        f"{percent(interval[0])} to {percent(interval[1])}) on {assessment.samples} {nouns} that were not "
-        "trained on."
+        f"Relative L2 error {percent(assessment.surrogate.error)}{over}{within} on {assessment.samples} "
+        f"{nouns} that were not trained on."
     )
 
 
