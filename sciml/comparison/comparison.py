@@ -18,16 +18,18 @@ from sciml.comparison.examples import read_examples
 from sciml.comparison.rows import current
 from sciml.comparison.sweep import Sweep, failures
 from sciml.dataset import Dataset
+from sciml.pinns.problem import Problem
 from sciml.presets import short_hash
 from sciml.processes import device_of
 
 if TYPE_CHECKING:
     from sciml.comparison.table import Table
+    from sciml.pinns.recipe import Recipe
     from sciml.report import Example
 
 REPORT = "report.html"
 
-Data = Dataset | Contest[Any]
+Data = Dataset | Contest[Any] | Problem
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Comparison:
 
 
 def compare(
-    entries: Mapping[str, Callable[..., nn.Module]] | Sequence[Contestant],
+    entries: Mapping[str, Callable[..., nn.Module] | Recipe] | Sequence[Contestant],
     data: Data | Sequence[Data],
     *,
     seeds: Iterable[int] = range(3),
@@ -109,9 +111,10 @@ def compare(
     ----------
     entries : mapping or sequence
         Name to a class, partial or function that returns a module with fresh weights (`Entry`: which
-        arguments it gets), or contestants.
-    data : Dataset, Contest, or sequence of them
-        A dataset stands for the task that it states, its splits, and the recipe of ``sciml train``.
+        arguments it gets), name to a `sciml.pinns.Recipe` where problems are solved, or contestants.
+    data : Dataset, Problem, Contest, or sequence of them
+        A dataset stands for the task that it states, its splits, and the recipe of ``sciml train``; a
+        problem for its residual, and the error against its reference.
     seeds : iterable of int
     budget : str or int
         Of each training: ``"40s"``, ``"10m"``, ``"2h"``, ``"5000steps"``, ``"2e15flops"``. Time becomes
@@ -136,10 +139,13 @@ def compare(
 
         table = sciml.compare({"FNO": partial(FNO, modes=12, width=32), "mine": build}, data, budget="10m")
         table.report("darcy.html")
+        sciml.compare({"r3": R3_RECIPE, "rad": RAD_RECIPE}, pinns.problems.Burgers(), budget="5m")
     """
-    contests = [contest_of(item) for item in ([data] if isinstance(data, Dataset | Contest) else data)]
-    listed = (
-        [Entry(name, factory) for name, factory in entries.items()]
+    together = [data] if isinstance(data, Dataset | Contest | Problem) else data
+    contests = [contest_of(item) for item in together]
+    kind: Any = contests[0].entry_type if contests else Entry
+    listed: list[Contestant] = (
+        [kind(name, what) for name, what in entries.items()]
         if isinstance(entries, Mapping)
         else list(entries)
     )
@@ -161,9 +167,13 @@ def compare(
 
 
 def contest_of(data: Data) -> Contest[Any]:
-    """A dataset as a contest: the task that it states, all its samples."""
+    """A dataset as a contest: the task that it states, all its samples.  A problem as one of recipes."""
     if isinstance(data, Contest):
         return data
+    if isinstance(data, Problem):
+        from sciml.comparison.problems import ProblemContest
+
+        return ProblemContest(data)
     from sciml.comparison.benchmark import Benchmark
     from sciml.comparison.fields import FieldContest
 
