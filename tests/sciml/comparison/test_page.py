@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,12 @@ import pytest
 from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 
-from sciml.animation import Film
 from sciml.comparison.curves import efficiency, learning
-from sciml.comparison.examples import read_examples, write_examples
-from sciml.comparison.field_figures import field_pictures
 from sciml.comparison.figures import Sheet, distributions, inference_cost, pictures
 from sciml.comparison.page import write_page
 from sciml.comparison.results import gather
-from sciml.comparison.summary import summary
-from sciml.errors import DataError, ShapeError
-from sciml.field_plots import FieldRow, field_table
 from sciml.figures import looks
 from sciml.grid import Grid
-from sciml.mesh import Mesh
 from sciml.report import Example
 
 ENTRIES = {"fno": 0.012, "unet": 0.019, "resnet": 0.035}
@@ -420,131 +412,3 @@ def test_poor_rows_still_make_a_page(tmp_path: Path, left: str) -> None:
         "one seed": "No classical solver was run",
     }
     assert said[left] in text
-
-
-HEAT = {"benchmark": "heat", "fingerprint": "0"}
-
-
-def errors(entry: str, level: float, *, seeds: int = 3, spread: float = 0.0) -> list[dict[str, Any]]:
-    sample = np.exp(0.3 * np.random.default_rng(1).standard_normal(50))
-    return [
-        {
-            **HEAT, "kind": "unit", "entry": entry, "seed": seed, "samples": None,
-            "status": "finished", "steps": 9, "seconds_per_sample": 1e-3,
-            "metrics": {"relative_l2": listed(level * (1 + spread * (seed - 1)) * sample)},
-        }
-        for seed in range(seeds)
-    ]  # fmt: skip
-
-
-def told(rows: list[dict[str, Any]]) -> str:
-    (results,) = gather(rows)
-    return summary(results, Sheet.of(results, looks(results.entries)).equal)
-
-
-def test_the_summary_names_the_winner_and_by_how_much() -> None:
-    said = told([*errors("a", 0.02, spread=0.01), *errors("b", 0.05, spread=0.01)])
-    assert (
-        said.startswith("a has the smallest mean error, 2.")
-        and "That of b, the second, is 2.50 times" in said
-    )
-    assert "the difference is significant (p < 0.001)" in said or "significant (p = 0.00" in said
-
-
-def test_the_summary_calls_nothing_significant_that_is_not() -> None:
-    said = told([*errors("a", 0.020, spread=0.2), *errors("b", 0.021, spread=0.2)])
-    assert "not significantly different from a: b (p = " in said
-
-
-def test_the_summary_says_who_was_beaten_by_what_costs_nothing() -> None:
-    plain = {
-        **HEAT, "kind": "reference", "name": "mean output", "family": "trivial",
-        "metrics": {"relative_l2": [0.01] * 50}, "seconds_per_sample": None, "settings": {},
-    }  # fmt: skip
-    assert "No entry is better than mean output: nothing was learned." in told([*errors("a", 0.02), plain])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (1e-5, "At equal error the classical solver beats every entry: a (0.04 ms against 1 ms) and b"),
-        (1e-2, "At equal error the classical solver is slower than a (40 ms against 1 ms) and b (10 ms"),
-        (
-            4e-4,
-            "At equal error the classical solver is faster than b (0.4 ms against 1 ms) and slower than a",
-        ),
-    ],
-)
-def test_the_summary_compares_with_the_solver(seconds: float, said: str) -> None:
-    """Errors of the solver fall like 1/seconds, so a, twice as good as b twice, needs four times as long."""
-    level = float(np.mean(errors("a", 1.0)[0]["metrics"]["relative_l2"]))
-    ladder = [
-        {
-            **HEAT, "kind": "reference", "name": f"solver {n}", "family": "classical", "settings": {},
-            "metrics": {"relative_l2": [0.08 * level / n] * 50}, "seconds_per_sample": seconds * n,
-        }
-        for n in (0.5, 2, 8)
-    ]  # fmt: skip
-    assert said in told([*errors("a", 0.02), *errors("b", 0.08), *ladder])
-
-
-def test_rows_of_fields_share_their_scales() -> None:
-    shown = [examples[0] for examples in list(made_examples().values())[:2]]
-    (picture,) = field_pictures({"fno": [shown[0]], "unet": [shown[1]]})
-    assert picture.name == "fields-best" and "fno 1.20% (sample 1100), unet 1.90%" in picture.caption
-    clims = np.array([ax.collections[0].get_clim() for ax in picture.figure.axes[:8]]).reshape(2, 4, 2)
-    np.testing.assert_array_equal(clims[0], clims[1])  # rows
-    np.testing.assert_array_equal(clims[:, 1], clims[:, 2])  # truth and prediction
-    largest = max(np.abs(e.prediction["u"] - e.truth["u"]).max() for e in shown)
-    np.testing.assert_allclose(clims[0, 3], [-largest, largest])
-
-
-def test_fields_on_one_axis_are_lines_and_their_roll_outs_images() -> None:
-    grid = Grid.box((8,))
-    x = np.arange(8.0)
-    film = Film(np.array([0.0, 1.0]), "s", np.stack([x, x]), np.stack([x, x + 1]))
-    plain = Example("median", 3, 0.1, {"a": x}, {"u": x}, {"u": x + 1}, {"u": "1"}, place=grid)
-    rolled = replace(plain, films={"u": film}, time="t = 1 s")
-    (lines,), (images,) = (list(field_pictures({"fno": [one]})) for one in (plain, rolled))
-    assert [len(ax.lines) for ax in lines.figure.axes] == [1, 2, 1]  # input; truth and prediction; difference
-    assert [ax.get_title() for ax in images.figure.axes[:3]] == ["truth", "prediction", "difference"]
-    assert images.figure.axes[0].collections[0].get_array().shape == (2, 8)
-
-
-def test_fields_without_a_place_and_on_meshes_are_drawn() -> None:
-    square = Mesh([[0, 0], [1, 0], [1, 1], [0, 1]], cells={"triangle": [[0, 1, 2], [0, 2, 3]]})
-    u = {"u": np.arange(4.0)}
-    meshed = Example("worst", 1, 0.5, {}, u, u, {"u": "K"}, place=square)
-    flat = {"u": np.ones((3, 4))}
-    lost = Example("worst", 1, 0.5, {}, flat, flat, {"u": "K"})
-    both = list(field_pictures({"fno": [meshed, lost]}))
-    assert len(both) == 1 and len(both[0].figure.axes) == 2 * 3 + 2
-
-
-def test_panels_that_do_not_fit_are_refused() -> None:
-    rows = [FieldRow("a", {"u": np.zeros((2, 2))}, Grid.box((2, 2)))]
-    with pytest.raises(ShapeError, match="same titles"):
-        field_table([*rows, FieldRow("b", {"v": np.zeros((2, 2))}, Grid.box((2, 2)))])
-    with pytest.raises(ShapeError, match=r"panel 'u' of 'b' has shape \(3,\); expected \(2, 2\)"):
-        field_table([*rows, FieldRow("b", {"u": np.zeros(3)}, Grid.box((2, 2)))])
-
-
-def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
-    square = Mesh([[0, 0], [1, 0], [1, 1], [0, 1]], cells={"triangle": [[0, 1, 2], [0, 2, 3]]}, units="m")
-    field = {"u": np.arange(4.0)}
-    meshed = Example("worst", 7, 0.5, field, field, {"u": field["u"] + 1}, {"u": "K"}, place=square)
-    gridded = made_examples()[DARCY[0], "fno"][0]
-    write_examples(tmp_path / "examples.npz", [meshed, gridded])
-    first, second = read_examples(tmp_path / "examples.npz")
-    assert (first.label, first.sample, first.error, first.units) == ("worst", 7, 0.5, {"u": "K"})
-    np.testing.assert_array_equal(first.prediction["u"], field["u"] + 1)
-    assert isinstance(first.place, Mesh) and first.place.units == "m" and first.place.cell_count == 2
-    assert second.place == GRID
-    np.testing.assert_allclose(second.truth["u"], gridded.truth["u"], rtol=1e-6)  # float32
-
-
-def test_a_damaged_file_of_examples_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "examples.npz"
-    path.write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match="examples"):
-        read_examples(path)
