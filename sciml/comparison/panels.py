@@ -103,14 +103,11 @@ class Panel:
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """The name, cut in its middle if it is long.
+    """The name, cut at its end if it is long.
 
     Examples
     --------
     >>> short("a solver with a long name", 11)
-    'a solve…ame'
+    'a solver w…'
     """
-    if len(name) <= longest:
-        return name
-    tail = longest // 3
-    return f"{name[: longest - tail - 1]}…{name[-tail:]}"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

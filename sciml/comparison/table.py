@@ -6,8 +6,9 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sciml.assessment import milliseconds, percent
@@ -80,6 +81,17 @@ class Section:
             for row in self.results.published
         ]
         return Panel("Published numbers", ["", "error", "metric", "same protocol", "source"], cells)
+
+    def published_lines(self) -> Iterator[str]:
+        """The same as a list: a line for all numbers of one source under one protocol."""
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for name, value, metric, same, source in self.published().cells:
+            groups.setdefault((metric, same, source), []).append(f"{name} {value}")
+        by_protocol = sorted(groups.items(), key=lambda item: (item[0][1] != "yes", item[0][1]))
+        for same, found in groupby(by_protocol, key=lambda item: item[0][1]):
+            yield f"- Same protocol: {same}."
+            for (metric, _, source), numbers in found:
+                yield f"  - {source}, {metric}: {', '.join(numbers)}."
 
     @property
     def _entries(self) -> list[Line]:
@@ -315,15 +327,8 @@ class Table:
             parts += [panel.markdown() for panel in section.panels()]
             if notes := section.notes():
                 parts.append("\n".join(f"- {note}" for note in notes))
-            published = section.published()
-            if published.cells:
-                parts.append(f"**{published.title}**")
-                parts.append(
-                    "\n".join(
-                        f"- {name}: {value}, {metric}. Same protocol: {same}. {source}."
-                        for name, value, metric, same, source in published.cells
-                    )
-                )
+            if section.results.published:
+                parts += ["**Published numbers**", "\n".join(section.published_lines())]
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:

@@ -227,11 +227,15 @@ def test_published_numbers_have_their_source() -> None:
         "system": "FNO", "value": 0.0108, "metric": "relative_l2", "source": "Li et al., Table 3",
         "grade": "read", "same_protocol": False, "reason": "another split",
     }  # fmt: skip
-    listed = [{"kind": "benchmark", **PLACE, "description": {}, "published": [number]}, *rows(fno=0.01)]
-    table = Table.of(listed)
-    assert "- FNO: 1.08%, relative_l2. Same protocol: no: another split. Li et al., Table 3 (read)." in (
-        table.markdown()
-    )
+    others = [{**number, "system": "U-Net", "value": 0.02}, {**number, "same_protocol": True, "value": 0.03}]
+    listed = [{"kind": "benchmark", **PLACE, "description": {}, "published": [*others, number]}]
+    table = Table.of([*listed, *rows(fno=0.01)])
+    assert """
+- Same protocol: yes.
+  - Li et al., Table 3 (read), relative_l2: FNO 3.00%.
+- Same protocol: no: another split.
+  - Li et al., Table 3 (read), relative_l2: U-Net 2.00%, FNO 1.08%.
+""" in table.markdown()
     assert r"FNO & 1.08\% & relative\_l2 & no: another split" in table.latex()
     assert table.records()[-1] | number == table.records()[-1] | {"mean": 0.0108} | number
     assert table.records()[-1]["kind"] == "published"
