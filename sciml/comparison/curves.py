@@ -12,8 +12,9 @@ from sciml import plots
 from sciml.assessment import percent
 from sciml.comparison.equal_error import break_even
 from sciml.comparison.figures import ERROR, HEIGHT, WIDTH, Picture, Sheet, spoken
-from sciml.comparison.results import DECISIVE, Float, Training
+from sciml.comparison.results import DECISIVE, Float, Training, metric_name
 from sciml.comparison.rows import Row
+from sciml.comparison.search import validation_error
 from sciml.comparison.statistics import Estimate, mean_error, power_law
 from sciml.figures import GRAY, Look, as_duration, as_percent, log_ticks, new_figure, quiet
 
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 # Metrics of parts of a field: prefix of the name in rows and what it is called.
 _PARTS = ("fourier_", "spectral_", "boundary")
-
-
-def metric_name(name: str) -> str:
-    """A metric of rows in the words of axes."""
-    for short, norm in (("_l1", " L1"), ("_l2", " L2"), ("_h1", " H1")):
-        name = name.replace(short, norm)
-    return name.replace("_", " ").replace("rmse", "RMSE")
 
 
 def learning(sheet: Sheet) -> Picture | None:
@@ -339,7 +333,7 @@ def search(sheet: Sheet) -> Picture | None:
     """The validation error of the trials of a search, and the best one so far."""
     groups: dict[str, list[Row]] = {}
     for row in sheet.results.searches:
-        if row["status"] == "finished" and (row["valid"].get(DECISIVE) or 0) > 0:
+        if row["status"] == "finished" and 0 < validation_error(row) < math.inf:
             groups.setdefault(row["entry"], []).append(row)
     if not groups:
         return None
@@ -349,7 +343,7 @@ def search(sheet: Sheet) -> Picture | None:
     for name, rows in groups.items():
         ordered = sorted(rows, key=lambda row: int(row["trial"]))
         trials = [row["trial"] + 1 for row in ordered]
-        values = np.array([row["valid"][DECISIVE] for row in ordered], dtype=np.float64)
+        values = np.array([validation_error(row) for row in ordered])
         look = sheet.drawn[name]
         ax.plot(
             trials, values, color=look.color, marker=look.marker, linestyle="none", alpha=0.6, markersize=5
@@ -357,7 +351,7 @@ def search(sheet: Sheet) -> Picture | None:
         best = np.minimum.accumulate(values)
         ax.step(trials, best, where="post", color=look.color, linewidth=1.8, label=name)
         said[name] = percent(float(best[-1]))
-    finish(figure, ax, "trial", f"validation {metric_name(DECISIVE)}")
+    finish(figure, ax, "trial", "validation error")
     return Picture(
         "search",
         figure,

@@ -8,47 +8,40 @@ from typing import Any
 import numpy as np
 
 from sciml.assessment import milliseconds, percent
-from sciml.comparison.results import DECISIVE, Results
+from sciml.comparison.results import DECISIVE, Results, metric_name
 from sciml.comparison.rows import Row
-from sciml.page import data_table, fact_table
+from sciml.comparison.search import validation_error
+from sciml.page import data_table, escape, fact_table
 
 
 def published(results: Results) -> str:
-    """Numbers of others beside the best of ours; empty if there are none."""
+    """Numbers of others beside ours, from small to large; empty if there are none."""
     if not results.published:
         return ""
-    heads = ("system", "error", "same protocol", "metric", "what differs", "source", "how it was found")
-    lines = [
-        (
-            training.entry,
-            percent(training.mean()),
-            "yes",
-            DECISIVE.replace("_", " "),
-            "",
-            "this comparison",
-            "measured",
-        )
-        for training in sorted(results.main, key=lambda training: training.mean())
-    ]
-    lines += [
-        (
-            str(row["system"]),
-            percent(row["value"]),
-            "yes" if row["same_protocol"] else "no",
-            str(row["metric"]),
-            str(row["reason"]),
-            str(row["source"]),
-            str(row["grade"]),
-        )
-        for row in sorted(results.published, key=lambda row: float(row["value"]))
-    ]
+    reasons = list(dict.fromkeys(str(row["reason"]) for row in results.published if row["reason"]))
+    lines = [(t.mean(), t.entry, "yes", metric_name(DECISIVE), "this comparison") for t in results.main]
+    for row in results.published:
+        same = "yes" if row["same_protocol"] else f"no ({reasons.index(str(row['reason'])) + 1})"
+        found = f"{row['source']} ({row['grade']})"
+        lines.append((float(row["value"]), str(row["system"]), same, metric_name(str(row["metric"])), found))
+    lines.sort(key=lambda line: line[0])
+    ours = [i for i, line in enumerate(lines) if line[-1] == "this comparison"]
     caption = (
-        "Numbers of others beside ours. They compare where the protocol is the same; “read” is from the "
-        "authors' own paper, code or figure, “quoted” by somebody else, “recalled” is to be confirmed."
+        "Numbers of others beside ours. Only those of the same protocol compare; “read” is from the authors' "
+        "own paper, code or figure, “quoted” by somebody else, “recalled” is to be confirmed."
     )
-    ours = range(len(results.main))
-    table = data_table(heads, lines, caption=caption, bold=ours)
-    return f'<h3>Published numbers</h3><div class="scroll words">{table}</div>'
+    heads = ("system", "error", "same protocol", "metric", "source")
+    cells = [(name, percent(error), *rest) for error, name, *rest in lines]
+    notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    return (
+        f'<h3>Published numbers</h3><div class="scroll words">'
+        f"{data_table(heads, cells, caption=caption, bold=ours)}</div>"
+        + (
+            f'<p class="quiet">Why a protocol is another one:</p><ol class="notes">{notes}</ol>'
+            if notes
+            else ""
+        )
+    )
 
 
 def looked_up(results: Results) -> str:
@@ -119,7 +112,10 @@ def _calibrations(results: Results) -> str:
         "samples": _number("samples"),
         "budget": _number("budget", "{}"),
         "per step": _seconds("seconds_per_step"),
+        "per validation": _seconds("seconds_per_validation"),
         "steps": _number("steps"),
+        "expected": _seconds("seconds_predicted"),
+        "threads": _number("threads"),
         "FLOPs per step": _number("flops_per_step", "{:.3g}"),
     }
     return _table(results.calibrations, columns, "What the budget pays for, measured once before training.")
@@ -157,13 +153,9 @@ def _references(results: Results) -> str:
 
 
 def _searches(results: Results) -> str:
-    def valid(row: Row) -> float:
-        value = (row.get("valid") or {}).get(DECISIVE)
-        return float("inf") if value is None else float(value)
-
     columns: dict[str, Callable[[Row], str]] = {
         "trial": lambda row: f"{row['entry']} {row['trial'] + 1}",
-        "validation error": lambda row: percent(valid(row)) if row["status"] == "finished" else "",
+        "validation error": lambda row: percent(validation_error(row)) if row["status"] == "finished" else "",
         "status": lambda row: str(row["status"]),
         "steps": _number("steps"),
         "settings": lambda row: ", ".join(
@@ -171,7 +163,7 @@ def _searches(results: Results) -> str:
             for key, value in row["settings"].items()
         ),
     }
-    ordered = sorted(results.searches, key=lambda row: (str(row["entry"]), valid(row)))
+    ordered = sorted(results.searches, key=lambda row: (str(row["entry"]), validation_error(row)))
     return _table(ordered, columns, "Trials by their validation error, with equal budgets.")
 
 

@@ -17,6 +17,7 @@ from sciml.grid import Grid
 from sciml.report import Example, middle_slice
 
 LABELS = ("best", "median", "worst")
+_FRAMES = 5  # of a roll-out, side by side
 
 
 def field_pictures(examples: Mapping[str, Sequence[Example]]) -> Iterator[Picture]:
@@ -37,9 +38,8 @@ def field_pictures(examples: Mapping[str, Sequence[Example]]) -> Iterator[Pictur
         chosen = found[label, output]
         rows = [_row(entry, example, output) for entry, example in chosen]
         inputs = [name for name in rows[0].panels if name.startswith("input")]
-        units = chosen[0][1].units[output]
         try:
-            figure = plots.field_table(rows, units="" if units == "1" else units, separate=inputs)
+            figure = plots.field_table(rows, units=_units(chosen[0][1], output), separate=inputs)
         except ShapeError:  # entries whose pictures have nothing in common have none
             continue
         said = ", ".join(
@@ -53,6 +53,36 @@ def field_pictures(examples: Mapping[str, Sequence[Example]]) -> Iterator[Pictur
             f"The {label} sample of each entry{when}: {said}. Truth and prediction share one color scale "
             "over all rows, differences (prediction minus truth) another one.",
         )
+    for label, output in found:
+        picture = _frames(found[label, output], output) if label == "median" else None
+        if picture is not None:
+            yield picture
+
+
+def _frames(chosen: Sequence[tuple[str, Example]], output: str) -> Picture | None:
+    """Frames of roll-outs in the plane or in space, truth above prediction for each entry."""
+    rows, units = [], ""
+    for entry, example in chosen:
+        if output not in example.films or not isinstance(example.place, Grid) or example.place.rank < 2:
+            return None
+        film, place = example.films[output].sliced(example.place)
+        units = "" if film.units == "1" else f" {film.units}"
+        shown = np.unique(np.linspace(0, len(film.times) - 1, _FRAMES).round().astype(int))
+        for name, values in (("truth", film.truth), ("prediction", film.prediction)):
+            panels = {f"t = {film.times[i]:g}{units}": values[i] for i in shown}
+            rows.append(FieldRow(f"{entry}\n{name}", panels, place))
+    names = ", ".join(f"{entry} (sample {example.sample})" for entry, example in chosen)
+    figure = plots.field_table(rows, units=_units(chosen[0][1], output))
+    return Picture(
+        f"frames-{output}",
+        figure,
+        f"Frames of the median sample of each entry, {output}, truth above prediction: {names}.",
+        f"Frames of the median sample of each entry, {output}: {names}. All share one color scale.",
+    )
+
+
+def _units(example: Example, output: str) -> str:
+    return "" if example.units[output] == "1" else example.units[output]
 
 
 def _row(entry: str, example: Example, output: str) -> FieldRow:

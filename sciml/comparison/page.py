@@ -73,7 +73,7 @@ def write_page(
     """
     listed = list(rows)
     found = gather(listed)
-    drawn = looks(unit["entry"] for results in found for unit in results.units)
+    drawn = looks(row["entry"] for results in found for row in (*results.units, *results.searches))
     sections = [_head(found, command)]
     for results in found:
         own = {e: x for (name, e), x in (examples or {}).items() if name == results.benchmark}

@@ -19,6 +19,19 @@ Float = NDArray[np.float64]
 DECISIVE = "relative_l2"
 
 
+def metric_name(name: str) -> str:
+    """A metric of rows in the words of axes and tables.
+
+    Examples
+    --------
+    >>> metric_name("relative_l2"), metric_name("boundary_rmse")
+    ('relative L2', 'boundary RMSE')
+    """
+    for short, norm in (("_l1", " L1"), ("_l2", " L2"), ("_h1", " H1"), ("rmse", "RMSE")):
+        name = name.replace(short, norm)
+    return name.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Training:
     """The finished units of one entry with equal data and equal budget, one for each seed.

@@ -52,6 +52,19 @@ def test_fields_on_one_axis_are_lines_and_their_roll_outs_images() -> None:
     assert images.figure.axes[0].collections[0].get_array().shape == (2, 8)
 
 
+def test_roll_outs_in_the_plane_show_frames_on_one_scale() -> None:
+    one = example(0.1)
+    truth = np.stack([i * one.truth["u"] for i in range(7)])
+    film = Film(np.arange(7.0), "s", truth, truth + 1)
+    rolled = replace(one, label="median", films={"u": film}, time="t = 6 s")
+    last, frames = field_pictures({"fno": [rolled]})
+    assert (last.name, frames.name) == ("fields-median", "frames-u") and "shown at t = 6 s" in last.caption
+    axes = frames.figure.axes[:10]
+    assert [ax.get_title() for ax in axes[:5]] == ["t = 0 s", "t = 2 s", "t = 3 s", "t = 4 s", "t = 6 s"]
+    assert len({ax.collections[0].get_clim() for ax in axes}) == 1
+    np.testing.assert_array_equal(axes[9].collections[0].get_array(), (truth[6] + 1).T)
+
+
 def test_fields_without_a_place_and_on_meshes_are_drawn() -> None:
     square = Mesh([[0, 0], [1, 0], [1, 1], [0, 1]], cells={"triangle": [[0, 1, 2], [0, 2, 3]]})
     u = {"u": np.arange(4.0)}
