@@ -3,14 +3,17 @@
 A training of N steps costs ``c + N t + V v`` seconds: t is a step, v a validation and the checkpoint
 after it, V their number (every twentieth of N by default), and c what the first step and the first
 validation take beyond, for reading data and warming up. All are measured in a child process like that of
-a unit, with the same threads, alone. A first batch of steps gives a first guess of N; then steps are
-timed in the middle of each of `PIECES` equal parts of a training of that length, because a curriculum or
-a second optimizer makes later steps cost more, and after them a few steps with validation and checkpoint.
-The N that spends the budget is stored as a row, and every later call reads it.
+a unit, with the same threads, alone. A first batch of steps gives a first guess of N; then, of a training
+of that length, a few steps with validation and checkpoint are timed, and steps in the middle of each of
+`PIECES` equal parts, because a curriculum or a second optimizer makes later steps cost more. The N that
+spends the budget is stored as a row, and every later call reads it. How well the budget is met depends on
+how steady the machine is.
 """
 
 from __future__ import annotations
 
+import platform
+import socket
 import statistics
 import tempfile
 import time
@@ -27,6 +30,7 @@ from sciml.comparison.contest import Plan
 from sciml.comparison.flops import flops_per_step
 from sciml.comparison.isolation import Tell
 from sciml.comparison.unit import Unit
+from sciml.datasets.parallel import available_cores
 from sciml.errors import ConfigError
 from sciml.training import Step, Training
 
@@ -113,6 +117,16 @@ def calibrate(tell: Tell, unit: Unit, budget: Budget, device: str, folder: Path)
     }
 
 
+def machine() -> dict[str, Any]:
+    """Where a calibration holds."""
+    return {
+        "host": socket.gethostname(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": available_cores(),
+        "system": platform.platform(),
+    }
+
+
 def measure(unit: Unit, seconds: float, device: str, folder: Path) -> tuple[Cost, float | None]:
     """The cost of a training that lasts about ``seconds``, see the head of this file, and FLOPs of a step."""
     quota = min(MOST, max(LEAST, SHARE * seconds), SHORT * seconds) / (PIECES + 3)
@@ -121,8 +135,10 @@ def measure(unit: Unit, seconds: float, device: str, folder: Path) -> tuple[Cost
     guess = max(SHORTEST, int(seconds / _typical(steady)))
     plan = replace(unit, steps=guess).plan(device)
     places = [(2 * i + 1) * guess // (2 * PIECES) for i in range(PIECES)]
+    # Validations first: what they take and free of memory changes how fast later steps are.
+    judged = _judged(plan, folder, quota)
     parts = [_typical(part[1:]) for part in _plain(plan, places, quota)]
-    extra = [max(0.0, spent - parts[0]) for spent in _judged(plan, folder, quota)]
+    extra = [max(0.0, spent - parts[0]) for spent in judged]
     later = statistics.mean(extra[1:]) if extra else 0.0
     cost = Cost(
         step=statistics.mean(parts),

@@ -16,7 +16,7 @@ from sciml.comparison.entry import Entry
 from sciml.comparison.examples import NAME as EXAMPLES
 from sciml.comparison.examples import read_examples
 from sciml.comparison.rows import current
-from sciml.comparison.sweep import Sweep, failures
+from sciml.comparison.sweep import Sweep
 from sciml.dataset import Dataset
 from sciml.pinns.problem import Problem
 from sciml.presets import short_hash
@@ -58,7 +58,7 @@ class Comparison:
     @property
     def failures(self) -> list[dict[str, Any]]:
         """The units without a result; calling `compare` again tries those that failed."""
-        return failures(self.rows)
+        return [row for row in self.rows if row["kind"] == "unit" and row["status"] != "finished"]
 
     def table(self) -> Table:
         """Errors with intervals, significance, costs."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import platform
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +19,13 @@ import torch
 
 from sciml.cli.output import duration
 from sciml.comparison.budget import Budget
-from sciml.comparison.calibration import calibrate
+from sciml.comparison.calibration import calibrate, machine
 from sciml.comparison.contest import Contest, Contestant
 from sciml.comparison.isolation import ChildError, run_isolated, stop_children
 from sciml.comparison.presence import Presence
-from sciml.comparison.rows import R, Row, Rows, current, identity
+from sciml.comparison.rows import Row, Rows, identity
 from sciml.comparison.search import Options, search
 from sciml.comparison.unit import Unit, check_entry, run_references, run_unit, safe_name
-from sciml.datasets.parallel import available_cores
 from sciml.errors import ConfigError
 from sciml.files import claimed, finite, write_bytes_atomic
 from sciml.run import differences
@@ -98,9 +95,13 @@ class Sweep:
         self.folder = Path(self.folder).absolute()
         self.rows = Rows(self.folder)
         self.presence = Presence(self.folder)
-        self.threads = self.threads or max(1, torch.get_num_threads() // self.jobs)
+        self.threads = self.threads or max(1, torch.get_num_threads() // max(1, self.jobs))
         self._before = 0
         self._stopped = threading.Event()
+        if not self.seeds or self.jobs < 1:
+            raise ConfigError(
+                f"compare: needs at least one seed and one job, got {list(self.seeds)} and {self.jobs}."
+            )
         together = max(self.jobs, int(os.environ.get("WORLD_SIZE", "1")))
         if self.budget.unit == "seconds" and together > 1:
             raise ConfigError(
@@ -224,8 +225,10 @@ class Sweep:
         unit = Unit(contest, entry, self.seeds[0], samples, None, self.threads)
         columns = {**unit.identity, "kind": "calibration", "budget": str(self.budget)}
         head = {name: value for name, value in columns.items() if name not in ("seed", "steps")}
+        head["settings"] = finite(entry.description())
         with self._held("calibration"):
-            row = next((row for row in self.rows.read() if identity(row) == identity(head)), None)
+            stored = [row for row in self.rows.read() if identity(row) == identity(head)]
+            row = next((row for row in stored if row["settings"] == head["settings"]), None)
             if row is None:
                 self.say(f"calibrating {entry.name} on {contest.name}: how many steps are {self.budget}")
                 try:
@@ -260,7 +263,7 @@ class Sweep:
 
     def _worker(self, units: Sequence[Unit]) -> None:
         """Take what nobody holds until all is done; locks keep workers and processes apart."""
-        left = list(units)
+        left, told = list(units), False
         while left and not self._stopped.is_set():
             waiting = []
             for unit in left:
@@ -268,7 +271,10 @@ class Sweep:
                     return
                 if not self._settle(unit):
                     waiting.append(unit)
-            if waiting:
+            if waiting and len(waiting) == len(left):  # there is nothing to take
+                if not told and self.jobs == 1:
+                    self.say(f"waiting for {len(waiting)} trainings that other processes hold")
+                told = True
                 time.sleep(PAUSE)
             left = waiting
 
@@ -392,18 +398,3 @@ class _Voice:
         begun, when = self.first
         left = duration((total - step) * (now - when) / max(1, step - begun))
         self.say(f"{self.unit.label}: {step}/{total}, loss {told['loss']:.4g}, {left} left")
-
-
-def machine() -> dict[str, Any]:
-    """Where a calibration holds."""
-    return {
-        "host": socket.gethostname(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": available_cores(),
-        "system": platform.platform(),
-    }
-
-
-def failures(rows: Sequence[R]) -> list[R]:
-    """The units that have no result: failed, or diverged."""
-    return [row for row in current(rows) if row["kind"] == "unit" and row["status"] != "finished"]

@@ -50,6 +50,7 @@ def quick_page(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path.write_text("a page")
 
     monkeypatch.setattr("sciml.comparison.page.write_page", write_page)
+    monkeypatch.setattr("sys.argv", ["sciml", "compare", "a file.h5"])
     return commands
 
 
@@ -70,7 +71,7 @@ def test_a_file_is_compared_and_the_result_is_kept(
     for name in ("fno", "mine", "mean of training outputs"):
         assert any(line.startswith(f"| {name} ") for line in lines), out
     assert "fno on flow, seed 0: relative L2" in err
-    assert quick_page and quick_page[0].startswith("sciml ")
+    assert quick_page == ["sciml compare 'a file.h5'"]
     units = [call for call in inline if call[0] == "run_unit"]
     assert [call[1].entry.settings for call in units] == [{"modes": 2, "width": 4}, {"modes": 2, "width": 2}]
     inline.clear()

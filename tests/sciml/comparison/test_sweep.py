@@ -202,6 +202,13 @@ def test_an_entry_that_fails_at_its_calibration_costs_its_units(
     monkeypatch.setattr("sciml.comparison.sweep.calibrate", lambda *_: {"threads": 1, "steps": 9})
     units = {row["entry"]: row for row in current(timed().run()) if row["kind"] == "unit"}
     assert (units["good"]["steps"], units["bad"]["steps"], units["bad"]["status"]) == (7, 9, "finished")
+    # Unless they were measured with other settings, and nothing was trained to the end with those.
+    for steps, entry in ((20, tiny.Line("new", 0.02, "raise")), (11, tiny.Line("new", 0.04))):
+        answer = {"threads": 1, "steps": steps}
+        monkeypatch.setattr("sciml.comparison.sweep.calibrate", lambda *_, answer=answer: answer)
+        rows = timed(entries=[entry]).run()
+    found = [row for row in rows if row["kind"] == "unit" and row["entry"] == "new"]
+    assert [(row["steps"], row["status"]) for row in found] == [(20, "failed"), (11, "finished")]
 
 
 def test_jobs_share_the_units_and_find_the_same(
@@ -257,6 +264,8 @@ def test_what_contradicts_is_refused(
     line = tiny.Line("good", 0.02)
     with pytest.raises(ConfigError, match="entries of different names, got good, good"):
         sweep(tiny, tmp_path, entries=[line, line])
+    with pytest.raises(ConfigError, match="at least one seed"):
+        sweep(tiny, tmp_path, seeds=[])
     with pytest.raises(ConfigError, match="lines/v1 takes Line, got 'fno', a Entry"):
         sweep(tiny, tmp_path, entries=[Entry("fno", FNO)])
     sweep(tiny, tmp_path, entries=[line], seeds=[0]).run()
