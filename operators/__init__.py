@@ -9,12 +9,14 @@ Examples
 torch.Size([4, 3, 32])
 """
 
+from sciml.operators.deeponet import DeepONet, MultiONet
 from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
+from sciml.operators.mgno import MgNO
 from sciml.operators.resnet import ResNet
 from sciml.operators.symmetrized import Symmetrized
 from sciml.operators.tfno import TFNO
 from sciml.operators.unet import UNet
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO", "TFNO", "FFNO", "UNet", "ResNet", "Symmetrized"]
+__all__ = ["FNO", "TFNO", "FFNO", "UNet", "ResNet", "MgNO", "DeepONet", "MultiONet", "Symmetrized"]

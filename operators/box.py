@@ -60,6 +60,19 @@ class Box:
         Raises
         ------
         ShapeError
+            As `check`.
+        """
+        self.check(x, coordinates)
+        if not self.coordinates or coordinates is None:
+            return x
+        return torch.cat((x, coordinates.to(x.dtype)), dim=1)
+
+    def check(self, x: Tensor, coordinates: Tensor | None) -> None:
+        """Refuse an input, or coordinates, that do not fit.
+
+        Raises
+        ------
+        ShapeError
             If a shape does not fit, or coordinates are needed and missing.
         """
         if x.ndim != self.rank + 2 or x.shape[1] != self.channels:
@@ -70,7 +83,7 @@ class Box:
                 f"got {tuple(x.shape)}.{hint}"
             )
         if not self.coordinates:
-            return x
+            return
         expected = (x.shape[0], self.rank, *x.shape[2:])
         if coordinates is None:
             raise ShapeError(
@@ -81,7 +94,6 @@ class Box:
             raise ShapeError(
                 f"{self.who}: coordinates must have shape {expected}, got {tuple(coordinates.shape)}."
             )
-        return torch.cat((x, coordinates.to(x.dtype)), dim=1)
 
     def cells(self, shape: Sequence[int]) -> tuple[int, ...]:
         """How many grid points the padding is on a grid of this shape.
