@@ -133,7 +133,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What an operator may take instead of a number, by the name of the class."""
-    from sciml.operators import ffno, sensors, spectral_weights, unet
+    from sciml.operators import ffno, multigrid, sensors, spectral_weights, unet
 
     weights = ("BlockDiagonalWeights", "CPWeights", "DenseWeights", "SeparableWeights", "TuckerWeights")
     own = {"Stack": ffno.Stack, "Levels": unet.Levels, "Cycle": multigrid.Cycle, "Sensors": sensors.Sensors}
