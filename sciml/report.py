@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sciml.surrogate import Surrogate
 
 # Errors below are the rounding of the stored numbers: a solver that made the data.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 _MAP_CAPTION = (
     "Relative L2 error: mean, median and worst sample. H1: mean relative error with first derivatives. "
@@ -329,7 +329,7 @@ def course_figure(assessment: Assessment) -> Figure:
     curves = {
         row.name: {"mean": row.course.mean, "low": row.course.low, "high": row.course.high}
         for row in assessment.rows
-        if row.course is not None and not row.error <= _ROUNDING
+        if row.course is not None and not row.error <= ROUNDING
     }
     return plots.over_time(curves, assessment.timeline.times, units=assessment.timeline.units)
 
@@ -339,7 +339,7 @@ def spectrum_figure(assessment: Assessment) -> Figure:
     assert assessment.timeline is not None and assessment.timeline.spectrum is not None
     curves: dict[str, Any] = {"truth": assessment.timeline.spectrum}
     for row in assessment.rows:
-        if row.kind != "trivial" and row.spectrum is not None and not row.error <= _ROUNDING:
+        if row.kind != "trivial" and row.spectrum is not None and not row.error <= ROUNDING:
             curves[row.name] = row.spectrum
     return plots.spectra(curves, quantity=assessment.timeline.quantity)
 
@@ -348,7 +348,7 @@ def time_figure(assessment: Assessment) -> Figure:
     """Error against time per sample; classical solvers that differ in their numbers only are one line."""
     points = []
     for row in assessment.rows:
-        if row.seconds is None or row.error <= _ROUNDING or not math.isfinite(row.error):
+        if row.seconds is None or row.error <= ROUNDING or not math.isfinite(row.error):
             continue
         point: dict[str, Any] = {"seconds": row.seconds, "error": row.error, "kind": "surrogate"}
         name, note = row.name, ""

@@ -16,6 +16,7 @@ from sciml.comparison.equal_error import EqualError, equal_error, pareto_front
 from sciml.comparison.results import DECISIVE, Float, Results, Training
 from sciml.comparison.statistics import Estimate, mean_error
 from sciml.figures import GRAY, Look, as_duration, as_percent, log_ticks, new_figure, quiet, widened
+from sciml.report import ROUNDING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,8 +160,11 @@ def _point(training: Training, seconds: float, estimate: Estimate, clock: str) -
 
 
 def ladder(results: Results) -> list[dict[str, Any]]:
-    """Classical solvers as points of `sciml.plots.error_against_time`: those that no other row beats."""
-    front = pareto_front(results.family("classical"))
+    """Classical solvers as points of `sciml.plots.error_against_time`: those that no other row beats.
+
+    Without the one that made the data, whose error is the rounding of stored numbers.
+    """
+    front = pareto_front([row for row in results.family("classical") if _mean(row) > ROUNDING])
     notes = {row.name: _short(row.settings.get("resolution")) for row in front}
     return [
         {

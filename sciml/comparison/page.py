@@ -38,7 +38,8 @@ td:last-child, th:last-child { padding-right: 0 }
 .charts { display: grid; gap: 1.8rem 2rem; margin-top: 2rem;
           grid-template-columns: repeat(auto-fill, minmax(min(28rem, 100%), 1fr)) }
 figure { margin: 0 } figure img { width: 100% }
-.wide { margin: 1.5rem 0; max-width: 54rem } .wide img { min-width: 40rem } .wide .scroll { margin: 0 }
+.wide { margin: 1.5rem 0; max-width: 54rem }
+.wide img { min-width: 40rem } .wide .scroll { margin: .7rem 0 0 }
 figcaption { color: var(--quiet); font-size: .86rem; line-height: 1.4; margin-top: .4rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .88rem }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--tint); padding: .7rem 1rem }
