@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sciml.errors import ConfigError, DataError, ShapeError
 
-EXTRAS = ("coordinates", "mask", "parameters", "time", "dt", "neighbors", "functions", "queries")
+EXTRAS = ("coordinates", "mask", "weights", "parameters", "time", "dt", "neighbors", "functions", "queries")
 
 
 @functools.lru_cache(maxsize=256)
@@ -32,8 +32,9 @@ def call(model: nn.Module, x: Tensor, extras: Mapping[str, Any]) -> Tensor:
 
     Extras: coordinates (batch, rank, *space) with the domain scaled to the unit box, parameters (batch, p),
     time, dt, functions, queries.  On points x is (batch, point, channel), coordinates (batch, point, rank),
-    mask (batch, point) is true at points and false at padding, and neighbors are (batch, edge, 2) pairs
-    (receiving point, giving point), filled up with -1.
+    mask (batch, point) is true at points and false at padding, weights (batch, point) are the quadrature
+    weights of meshes, 0 at padding, and neighbors are (batch, edge, 2) pairs (receiving point, giving point),
+    filled up with -1.
 
     Raises
     ------

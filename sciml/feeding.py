@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.mesh import Points, PointSet
+from sciml.mesh import Mesh, Points, PointSet
 from sciml.neighbors import Neighborhood
 from sciml.normalization import Normalization
 from sciml.padding import mask_of, padded
@@ -158,6 +158,7 @@ class PointFeed:
     All outputs live on the points, or all on the cells, which then stand for their centers.  Of the inputs,
     fields on the same points become the channels of x (there may be none: a map of coordinates alone),
     functions on points of their own become ``functions``, and parameters ``parameters``, in the order given.
+    The ``weights`` of meshes are those of `Mesh.weights`, or the measures of the cells.
 
     Parameters
     ----------
@@ -188,7 +189,8 @@ class PointFeed:
         self._on = self._common([*self.outputs, *self.inputs])
         self.encoder = _normalization(dataset, self.inputs)
         near = ("neighbors",) if neighbors is not None else ()
-        self.keys = ("x", "y", "coordinates", "mask", *near, *self._beside.keys)
+        self._measured = ("weights",) if dataset.kind == "mesh" else ()
+        self.keys = ("x", "y", "coordinates", "mask", *self._measured, *near, *self._beside.keys)
         self._kept: dict[int, Item] = {}
         self._bytes = 0
 
@@ -245,8 +247,13 @@ class PointFeed:
                 item[key] = np.concatenate([*parts, np.empty((counts[i], 0))], axis=1).astype(np.float32)
         for item, places in zip(items, data.places(rows, self._on, unit=True), strict=True):
             item["coordinates"] = places.astype(np.float32)
-        if self.neighbors is not None:
-            for item, row in zip(items, rows, strict=True):
+        for item, row in zip(items, rows, strict=True):
+            if self._measured:
+                mesh = data.mesh(row)
+                assert isinstance(mesh, Mesh)
+                weights = mesh.weights() if self._on is None else mesh.measures()
+                item["weights"] = weights.astype(np.float32)
+            if self.neighbors is not None:
                 item["neighbors"] = self.neighbors(self._points(row))
         return items
 
@@ -260,6 +267,7 @@ class PointFeed:
     def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
         x, mask = batch["x"], batch["mask"]
         extras: dict[str, Any] = {"coordinates": batch["coordinates"], "mask": mask}
+        extras |= {name: batch[name] for name in self._measured}
         extras |= {"neighbors": batch["neighbors"]} if self.neighbors is not None else {}
         return cleared(_encoded(self.encoder, x), mask), extras | self._beside.encode(batch)
 

@@ -35,9 +35,9 @@ class Supervised(Objective):
     normalized per channel with statistics of the training split, whichever split ``dataset`` is.
 
     On points the model may ask for ``coordinates`` (batch, point, dim), scaled to the unit box, ``mask``
-    (batch, point), true where a point is real, ``parameters`` (batch, p), ``functions``, a tuple of
-    `PointSet`, and ``neighbors`` (batch, edge, 2).  The input is 0 at padding, and what the model says there
-    counts for nothing, exactly.
+    (batch, point), true where a point is real, ``weights`` (batch, point), the quadrature weights of meshes,
+    ``parameters`` (batch, p), ``functions``, a tuple of `PointSet`, and ``neighbors`` (batch, edge, 2).  The
+    input is 0 at padding, and what the model says there counts for nothing, exactly.
 
     Parameters
     ----------

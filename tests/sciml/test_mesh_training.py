@@ -168,7 +168,7 @@ def test_models_get_what_their_forward_names_normalized_by_training(data: Datase
     batch = task.draw(0, Everything(), Streams(1))
     x, extras = task.feed.encode({**batch.shared, **batch.tensors})
     mask = extras["mask"]
-    assert set(extras) == {"coordinates", "mask", "parameters", "neighbors", "functions"}
+    assert set(extras) == {"coordinates", "mask", "weights", "parameters", "neighbors", "functions"}
     assert extras["parameters"].shape == (5, 1) and extras["coordinates"].shape == (*mask.shape, 2)
     a, c = data.statistics("a"), data.statistics("c")
     for i, row in enumerate(_rows(task, 0)):
@@ -178,7 +178,11 @@ def test_models_get_what_their_forward_names_normalized_by_training(data: Datase
         np.testing.assert_allclose(
             extras["parameters"][i], (data.train.variable("c")[row] - c.mean) / c.std, rtol=1e-5
         )
-        edges = CellEdges()(data.train.mesh(row))
+        mesh = data.train.mesh(row)
+        assert isinstance(mesh, Mesh)
+        np.testing.assert_allclose(extras["weights"][i, real], mesh.weights(), rtol=1e-6)
+        assert extras["weights"][i, ~real].eq(0).all()
+        edges = CellEdges()(mesh)
         kept = batch["neighbors"][i][batch["neighbors"][i, :, 0] >= 0]
         assert np.array_equal(kept, edges)
         f = extras["functions"][0]
@@ -245,6 +249,7 @@ def test_cells_stand_for_their_centers(data: Dataset) -> None:
     assert isinstance(mesh, Mesh)
     real = batch["mask"][0]
     assert real.sum() == mesh.cell_count
+    np.testing.assert_allclose(batch["weights"][0, real], mesh.measures(), rtol=1e-6)
     np.testing.assert_allclose(
         batch["coordinates"][0, real], data.space.unit(mesh.centers()), rtol=1e-6, atol=1e-7
     )
