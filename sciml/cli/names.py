@@ -133,11 +133,12 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What an operator may take instead of a number, by the name of the class."""
-    from sciml.operators import ffno, multigrid, sensors, spectral_weights, unet
+    from sciml.operators import ffno, message_settings, multigrid, sensors, spectral_weights, unet
 
     weights = ("BlockDiagonalWeights", "CPWeights", "DenseWeights", "SeparableWeights", "TuckerWeights")
     own = {"Stack": ffno.Stack, "Levels": unet.Levels, "Cycle": multigrid.Cycle, "Sensors": sensors.Sensors}
-    return {**own, **{name: getattr(spectral_weights, name) for name in weights}}
+    messages = {name: getattr(message_settings, name) for name in ("Context", "Graph", "State")}
+    return {**own, **messages, **{name: getattr(spectral_weights, name) for name in weights}}
 
 
 def _value(name: str, node: ast.expr) -> Any:
