@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 
 from sciml.comparison.curves import efficiency, learning
-from sciml.comparison.figures import Sheet, distributions, inference_cost, pictures
+from sciml.comparison.figures import Sheet, distributions, inference_cost, ladder, pictures
 from sciml.comparison.page import write_page
 from sciml.comparison.results import gather
 from sciml.figures import looks
@@ -328,8 +328,8 @@ def test_rings_lie_on_the_ladder_at_the_error_of_the_entry() -> None:
     picture = inference_cost(sheet)
     assert picture is not None
     lines = picture.figure.axes[0].lines
-    ladder = next(line for line in lines if line.get_label() == "finite volumes")
-    rungs = np.log(np.array([ladder.get_xdata(), ladder.get_ydata()], dtype=np.float64))
+    solver = next(line for line in lines if line.get_label() == "finite volumes")
+    rungs = np.log(np.array([solver.get_xdata(), solver.get_ydata()], dtype=np.float64))
     rings = [line for line in lines if line.get_fillstyle() == "none"]
     assert len(rings) == 3 and rungs.shape == (2, 5)
     for ring, training in zip(rings, sheet.results.main, strict=True):
@@ -337,6 +337,13 @@ def test_rings_lie_on_the_ladder_at_the_error_of_the_entry() -> None:
         assert y == pytest.approx(training.mean(), rel=1e-12)
         # Between rungs the solver's line is straight in logarithms.
         assert np.interp(np.log(x), *rungs) == pytest.approx(np.log(y), abs=1e-9)
+
+
+def test_the_run_that_made_the_data_is_no_rung() -> None:
+    rows = [row for row in made_rows(5) if row["kind"] == "reference" and row["benchmark"] == DARCY[0]]
+    exact = {**rows[-1], "name": "finite volumes 256x256", "metrics": {"relative_l2": [3e-8] * 5}}
+    (results,) = gather([*rows, exact])
+    assert [point["note"] for point in ladder(results)] == ["8", "16", "32", "64", "128"]
 
 
 def test_every_sample_of_every_seed_is_a_dot() -> None:
