@@ -61,8 +61,9 @@ class FieldContest(Contest[Entry]):
     folder : Path
         Where data are looked for, made and converted.
     resolutions : sequence of int
-        Of other grids on which models are judged too (`Judgement.transfer`), for data of our generators; a
-        model that cannot be used there is not.  No part of the fingerprint.
+        Of other grids on which models are judged too (`Judgement.transfer`): points along the first axis,
+        any for data of our generators, and coarser ones for others (`samples_at`); a model that cannot be
+        used there is not.  No part of the fingerprint.
 
     Examples
     --------
@@ -113,9 +114,7 @@ class FieldContest(Contest[Entry]):
         """Make or open the data; ``progress`` is called with (finished, all) samples as they are made."""
         whole = self.benchmark.open(self.folder, progress=progress)
         learned, judged = self.benchmark.learned(whole), self.benchmark.judged(whole)
-        others = [
-            self.benchmark.judged(samples_at(whole, judged.test, n, self.folder)) for n in self.resolutions
-        ]
+        others = [samples_at(self.benchmark, whole, n, self.folder) for n in self.resolutions]
         self._opened = _Views(whole, learned, judged, others)
 
     @property

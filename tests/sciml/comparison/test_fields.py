@@ -230,8 +230,72 @@ def test_other_resolutions_show_what_depends_on_the_grid(tmp_path: Path) -> None
     a = open_dataset(file).load("a")
     np.testing.assert_allclose(a[:, 1::3, 1::3], contest.test.load("a"), rtol=1e-6)
     assert contest.judge(finished(contest, Bound())).transfer == {}
-    with pytest.raises(ConfigError, match="leave --resolutions out"):
-        FieldContest(Benchmark.of_dataset(linear_data(tmp_path)), tmp_path, resolutions=[16]).prepare()
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("location", ["node", "left", "cell"])
+def test_files_of_others_have_coarser_grids(tmp_path: Path, location: Any, periodic: bool) -> None:
+    """Every second point, or the mean of 2 x 2 cells; a map at points errs there as on the grid itself."""
+    if periodic and location == "left":
+        pytest.skip("periodic nodes are nodes")
+    odd = location == "node" and not periodic
+    shape = (9, 5) if odd else (8, 4)
+    a = np.random.default_rng(0).uniform(1.0, 2.0, (20, 2, *shape)).astype(np.float32)
+    still = np.random.default_rng(1).uniform(1.0, 2.0, shape)
+    data = write_dataset(
+        tmp_path / "of_others.h5",
+        grid=Grid.box(shape, location=location, periodic=periodic),
+        fields=[
+            (Field("a", "input", components=2), a),
+            (Field("u", "output", components=2, units="m"), 2 * a),
+            (Field("k", "static", sample=False), still),
+        ],
+        split=SPLIT,
+        variables={"speed": np.arange(20.0)},
+    )
+    benchmark = Benchmark.of_dataset(data, inputs=("a",), outputs=("u",))
+    contest = FieldContest(benchmark, tmp_path / "made", resolutions=[5] if odd else [4])
+    found = contest.judge(finished(contest, Factor(0.5)))
+    small = (5, 3) if odd else (4, 2)
+    assert list(found.transfer) == ["x".join(map(str, small))]
+    (file,) = (tmp_path / "made").glob("of_others-at-*.h5")
+    coarse = open_dataset(file)
+    assert coarse.grid == data.grid.with_shape(small) and coarse.fields == data.fields
+    assert coarse.variable("speed").tolist() == [15.0, 16.0, 17.0, 18.0, 19.0]
+    for name, fine in (("u", 2 * a[15:]), ("k", still[None])):
+        cells = fine.reshape(*fine.shape[:-2], shape[0] // 2, 2, -1, 2).mean((-3, -1)) if not odd else None
+        wanted = cells if location == "cell" else fine[..., ::2, ::2]
+        np.testing.assert_allclose(coarse.load(name)[: len(fine)], wanted, rtol=1e-6)
+    # Normalized, a and u are equal: half of a leaves half of the deviation from the mean of training.
+    mean = data.train.load("u").mean((0, 2, 3), dtype=np.float64)[:, None, None]
+    u = coarse.load("u").astype(np.float64)
+    wrong = [np.linalg.norm((v - mean) / 2) / np.linalg.norm(v) for v in u]
+    assert found.transfer["x".join(map(str, small))]["relative_l2"] == pytest.approx(wrong, rel=1e-5)
+    # Another contest on these data finds the file.
+    before = file.stat().st_mtime_ns
+    FieldContest(benchmark, tmp_path / "made", resolutions=contest.resolutions).prepare()
+    assert file.stat().st_mtime_ns == before
+
+
+def test_grids_that_cannot_be_had_are_refused_before_training(tmp_path: Path) -> None:
+    data = linear_data(tmp_path)
+    for resolution in (16, 8, 3, 1):
+        contest = FieldContest(Benchmark.of_dataset(data), tmp_path, resolutions=[4, resolution])
+        with pytest.raises(
+            ConfigError, match=rf"of 8 cells .* with 4, 2 points along x, and not with {resolution};"
+        ):
+            contest.prepare()
+
+
+def test_roll_outs_of_others_are_judged_on_the_frames_of_the_protocol(tmp_path: Path) -> None:
+    data = growing_data(tmp_path)
+    benchmark = Benchmark("late", Benchmark.of_dataset(data).data, every={"time": [1, None, None]}, start=2)
+    contest = FieldContest(benchmark, tmp_path / "made", resolutions=[4])
+    found = contest.judge(finished(contest, Factor(1.0)))
+    coarse = open_dataset(next((tmp_path / "made").glob("*.h5")))
+    assert coarse.times is not None and coarse.times.tolist() == [1.5, 2.0, 2.5, 3.0]
+    # A state that stays: after a doubling per frame it is wrong by the same parts on every grid.
+    assert found.transfer["4"]["relative_l2"] == pytest.approx(found.metrics["relative_l2"], rel=1e-6)
 
 
 class Bound(nn.Module):
