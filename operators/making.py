@@ -32,7 +32,9 @@ def make_model(
 
     The factory gets those of rank, in_channels, out_channels and data that it names, and ``settings``. A
     class that has ``suited(grid)`` starts from what suits the grid; a partial starts from its own arguments,
-    and only what it cannot do without comes from there.
+    and only what it cannot do without comes from there. On points an operator that names ``parameters`` or
+    ``functions`` is told how many numbers the samples have, and how long the rows, coordinates and values, of
+    each function on points of its own are.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def make_model(
         "data": data,
     }
     base = factory.func if isinstance(factory, functools.partial) else factory
+    if data.kind != "grid" and hasattr(base, "properties"):
+        given |= _beside(data)
     bound = set(factory.keywords) if isinstance(factory, functools.partial) else set()
     parameters = inspect.signature(factory).parameters
     arguments = {
@@ -99,6 +103,13 @@ def _suited(
     return {
         name: v for name, v in found.items() if bare or parameters[name].default is inspect.Parameter.empty
     }
+
+
+def _beside(data: Dataset) -> dict[str, Any]:
+    """What the samples on points have beside fields there."""
+    own = [field for field in data.fields.values() if field.on == "own"]
+    lengths = [data.places([0], field.name)[0].shape[1] + field.components for field in own]
+    return {"parameters": len(data.parameter_names), "functions": tuple(lengths)}
 
 
 def _check_required(who: str, parameters: Mapping[str, inspect.Parameter], known: set[str]) -> None:

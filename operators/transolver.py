@@ -1,0 +1,329 @@
+"""Transolver: attention between a few learned slices of the domain, to which all points belong in part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.description import describable
+from sciml.errors import ConfigError, ShapeError
+from sciml.operators.attention import check_heads, in_heads, mlp, out_of_heads, slice_means, with_waves
+from sciml.operators.box import check_counts
+from sciml.operators.cloud import Cloud
+from sciml.operators.properties import Properties
+from sciml.operators.stencils import Beyond, Boundary, Stencil, boundary_per_axis, suited_boundary
+
+if TYPE_CHECKING:
+    from sciml.grid import Grid
+
+Words = Sequence[Beyond]
+
+TEMPERATURE, COLDEST, HOTTEST = 0.5, 0.1, 5.0  # at the start, and bounds, of the authors' code for grids
+SPREAD, OF_WIDTH = 0.02, 128  # standard deviation of the weights at the start, published for this width
+
+
+@describable
+@dataclass(frozen=True)
+class Sliced:
+    """The blocks of a `Transolver`.
+
+    Parameters
+    ----------
+    depth : int
+        Blocks.
+    heads : int
+        Of the attention; they divide the width. Each has slices of its own.
+    slices : int
+        For each head.
+    expansion : int
+        Hidden channels of the network at every point over the width.
+    waves : int
+        Without reference points the place of a point is told by its coordinates and, along every axis, sine
+        and cosine of π k ξ for k from 1 to this number.
+
+    Raises
+    ------
+    ConfigError
+        If a number is below 1, of waves below 0.
+    """
+
+    depth: int = 8
+    heads: int = 8
+    slices: int = 64
+    expansion: int = 1
+    waves: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts("Sliced", {**asdict(self), "waves": self.waves + 1})
+
+
+_SOURCE = "Wu et al., ICML 2024 (arXiv:2402.02366), scripts of the authors' repository"
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "elasticity": ({"width": 128, "layers": Sliced()}, f"{_SOURCE}: elasticity"),
+    "airfoil": ({"width": 128, "layers": Sliced(), "stencil": "zeros"}, f"{_SOURCE}: airfoil, pipe"),
+    "darcy": (
+        {"width": 128, "layers": Sliced(), "stencil": "zeros", "reference": 8},
+        f"{_SOURCE}: Darcy at 85 x 85",
+    ),
+    "navier-stokes": (
+        {"width": 256, "layers": Sliced(slices=32), "stencil": "zeros", "reference": 8},
+        f"{_SOURCE}: Navier-Stokes, ten frames in, one out",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
+
+
+@describable
+class Transolver(nn.Module):
+    r"""Transolver: points belong to slices, slices attend to each other, points take back what they find.
+
+    ``z_0 = W₂ σ(W₁ (ξ, a, θ))`` from location, input and numbers of the sample; a block is ``z ↦ z + P(N z)``
+    and ``z ↦ z + W₄ σ(W₃ N z)``, N layer normalization, σ GELU; ``u = W N z_depth``. The physics attention P
+    is, in each head, with affine maps ``x_i``, ``f_i`` of the features of point i,
+
+    ``s_i = softmax(W_s x_i / τ)`` over slices, ``T_g = Σ_i s_ig f_i / Σ_i s_ig``,
+    ``T' = softmax(T W_q (T W_k)^T / sqrt(h)) T W_v``, ``P_i = W Σ_g s_ig T'_g``:
+
+    tokens are means over slices, so that their number does not grow with that of the points.
+
+    Parameters
+    ----------
+    rank : int
+        Coordinates of a point.
+    in_channels, out_channels : int
+        Channels of the input (there may be none) and of the output, coordinates not counted.
+    width : int
+        Hidden channels.
+    layers : Sliced or int
+        A number is the depth of `Sliced`.
+    parameters : int
+        Numbers of each sample.
+    stencil : str, one per axis, or None
+        On grids ``x_i`` and ``f_i`` may be convolutions with 3^rank weights, as published there; the word
+        says what fields are beyond the ends of an axis: "zeros", "circular" or "replicate". Such an instance
+        takes no other points, and its weights serve one resolution.
+    reference : int
+        The place of a point is told by its distances to so many points along each axis of the unit box; 0:
+        by its coordinates.
+
+    Attributes
+    ----------
+    requires : tuple of str
+        The extras that this instance cannot do without.
+    properties : Properties
+        Of this instance: with a stencil it needs a grid, and is bound to a resolution.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+
+    Notes
+    -----
+    Complexity: O(N slices width) for slicing and O(slices^2 width) for attention; no matrix of points by
+    points. Without a stencil values do not depend on the order of points, nor on how often all of them are
+    repeated, nor on padding: its weights are 0, and what stood there is cleared first. Tokens are means with
+    respect to the density of points, so that outputs converge as a grid or a mesh is refined evenly.
+
+    Initialization: weights of affine maps normal with standard deviation ``0.02 sqrt(128 / width)``, cut off
+    at two of it, and zero biases; convolutions as usual. Each head learns its temperature τ, kept between 0.1
+    and 5.
+
+    What differs from the authors' code: means over slices without 1e-5 in their denominators; temperatures
+    are bounded off grids too; the start for widths other than 128; waves; without input channels no vector is
+    added to the features, since a bias does so. There is no embedding of time.
+
+    Source: Wu, Luo, Wang, Wang, Long, *Transolver: A Fast Transformer Solver for PDEs on General Geometries*,
+    ICML 2024 (arXiv:2402.02366), section 3; details follow the authors' code.
+
+    Examples
+    --------
+    The published model for elasticity, without the idle vector:
+
+    >>> arguments, source = published["elasticity"]
+    >>> model = Transolver(2, in_channels=0, out_channels=1, **arguments)
+    >>> sum(p.numel() for p in model.parameters())
+    713537
+    >>> model(torch.zeros(1, 100, 0), torch.rand(1, 100, 2)).shape
+    torch.Size([1, 100, 1])
+    """
+
+    properties = Properties(
+        needs_grid=False, periodic=False, resolution_bound=False, linear=False, exports=True
+    )
+
+    def __init__(
+        self,
+        rank: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int = 128,
+        layers: Sliced | int = 8,
+        parameters: int = 0,
+        stencil: Boundary | None = None,
+        reference: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layers = layers if isinstance(layers, Sliced) else Sliced(layers)
+        check_counts("Transolver", {"out_channels": out_channels, "width": width})
+        check_heads("Transolver", width, self.layers.heads)
+        if reference < 0:
+            raise ConfigError(f"Transolver: reference must be at least 0, got {reference}.")
+        self.rank, self.in_channels, self.out_channels = rank, in_channels, out_channels
+        self.cloud = Cloud("Transolver", rank, in_channels, parameters=parameters)
+        self.requires, self.reference = self.cloud.requires, reference
+        words = None if stencil is None else boundary_per_axis("Transolver", stencil, rank)
+        if words is not None:
+            self.properties = replace(type(self).properties, needs_grid=True, resolution_bound=True)
+        into = (reference**rank or rank * (1 + 2 * self.layers.waves)) + in_channels + parameters
+        self.entrance = mlp(into, 2 * width, width)
+        self.blocks = nn.ModuleList(_Block(width, self.layers, words) for _ in range(self.layers.depth))
+        self.norm, self.exit = nn.LayerNorm(width), nn.Linear(width, out_channels)
+        self.apply(lambda module: _start(module, SPREAD * sqrt(OF_WIDTH / width)))
+
+    def forward(
+        self,
+        x: Tensor,
+        coordinates: Tensor | None = None,
+        mask: Tensor | None = None,
+        parameters: Tensor | None = None,
+    ) -> Tensor:
+        """Apply the operator.
+
+        Parameters
+        ----------
+        x : (batch, point, in_channels) or (batch, in_channels, *space) real
+            Normalized input, on points or on a grid.
+        coordinates : (batch, point, rank) or (batch, rank, *space)
+            With the domain scaled to the unit box.
+        mask : (batch, point) bool, optional
+            True at points, False at padding.
+        parameters : (batch, p), optional
+            Needed if the model was built for some, else ignored.
+
+        Returns
+        -------
+        (batch, point, out_channels) or (batch, out_channels, *space)
+            0 at padding.
+
+        Raises
+        ------
+        ShapeError
+            If a shape does not fit, something needed is missing, or a model with a stencil gets points.
+        """
+        rows = self.cloud.enter(x, coordinates, mask)
+        if rows.space is None and self.properties.needs_grid:
+            raise ShapeError(
+                f"Transolver: x must have shape (batch, {self.in_channels}, *space), since the model was "
+                f"built with a stencil, got {tuple(x.shape)}. With stencil=None it takes points."
+            )
+        parts = (self._places(rows.coordinates), rows.values)
+        # The sum over blocks stays in the precision of the input, also under autocast.
+        z = self.entrance(self.cloud.at_every_point(parts, parameters)).to(x.dtype)
+        for block in self.blocks:
+            z = block(z, rows.mask, rows.space)
+        return rows.back(self.exit(self.norm(z)))
+
+    def _places(self, coordinates: Tensor) -> Tensor:
+        """What tells where a point is."""
+        if self.reference == 0:
+            return with_waves(coordinates, self.layers.waves)
+        along = torch.linspace(0, 1, self.reference, dtype=coordinates.dtype, device=coordinates.device)
+        corners = torch.cartesian_prod(*[along] * self.rank).reshape(-1, self.rank)
+        distances: Tensor = torch.linalg.vector_norm(coordinates[:, :, None] - corners, dim=-1)
+        return distances
+
+    @staticmethod
+    def suited(grid: Grid) -> dict[str, Any]:
+        """Arguments to start from on a training grid: small, for training on a few cores.
+
+        Examples
+        --------
+        >>> from sciml.grid import Grid
+        >>> Transolver.suited(Grid.box((64, 64)))["stencil"]
+        ('zeros', 'zeros')
+        """
+        stencil = suited_boundary(grid) if grid.rank <= 3 else None
+        return {"width": 32, "layers": Sliced(depth=4, heads=4, slices=32), "stencil": stencil}
+
+    @staticmethod
+    def small(rank: int, in_channels: int, out_channels: int) -> Transolver:
+        """A tiny instance that trains in seconds, for tests."""
+        layers = Sliced(depth=2, heads=4, slices=8, expansion=2)
+        return Transolver(rank, in_channels, out_channels, width=32, layers=layers)
+
+
+class _Block(nn.Module):
+    """Attention between slices, and a network at every point."""
+
+    def __init__(self, width: int, layers: Sliced, stencil: Words | None) -> None:
+        super().__init__()
+        self.norm, self.norm_at_points = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = PhysicsAttention(width, layers.heads, layers.slices, stencil)
+        self.at_points = mlp(width, layers.expansion * width, width)
+
+    def forward(self, z: Tensor, mask: Tensor | None, space: tuple[int, ...] | None) -> Tensor:
+        z = z + self.attention(self.norm(z), mask, space)
+        total: Tensor = z + self.at_points(self.norm_at_points(z))
+        return total
+
+
+class PhysicsAttention(nn.Module):
+    """``P`` of `Transolver`.
+
+    Parameters
+    ----------
+    width, heads, slices : int
+    stencil : words or None
+        As of `Transolver`.
+
+    Examples
+    --------
+    >>> PhysicsAttention(16, heads=2, slices=4)(torch.zeros(3, 50, 16)).shape
+    torch.Size([3, 50, 16])
+    """
+
+    def __init__(self, width: int, heads: int, slices: int, stencil: Words | None = None) -> None:
+        super().__init__()
+        self.heads, size = heads, width // heads
+        self.inward = nn.Linear(width, 2 * width) if stencil is None else Stencil(stencil, width, 2 * width)
+        self.slicing = nn.Linear(size, slices)
+        self.temperature = nn.Parameter(torch.full((heads, 1, 1), TEMPERATURE))
+        self.inner = nn.Linear(size, 3 * size, bias=False)  # queries, keys, values of the tokens
+        self.outward = nn.Linear(width, width)
+
+    def forward(self, z: Tensor, mask: Tensor | None = None, space: tuple[int, ...] | None = None) -> Tensor:
+        """(batch, point, width) -> the same; ``space`` is the shape of the grid for a stencil."""
+        places, values = (in_heads(part, self.heads) for part in self._sent(z, space).chunk(2, dim=-1))
+        weights = self.shares(places)
+        tokens = slice_means(weights, values, mask).to(z.dtype)
+        query, key, value = self.inner(tokens).chunk(3, dim=-1)
+        found = (query @ key.mT / sqrt(query.shape[-1])).softmax(dim=-1) @ value
+        result: Tensor = self.outward(out_of_heads(weights.to(found.dtype) @ found))
+        return result
+
+    def shares(self, places: Tensor) -> Tensor:
+        """How far each point belongs to each slice, (batch, heads, point, slice); sums over slices are 1."""
+        scores: Tensor = self.slicing(places) / self.temperature.clamp(COLDEST, HOTTEST)
+        return scores.softmax(dim=-1)
+
+    def _sent(self, z: Tensor, space: tuple[int, ...] | None) -> Tensor:
+        """What every point sends: (batch, point, 2 width)."""
+        if space is None or isinstance(self.inward, nn.Linear):
+            sent: Tensor = self.inward(z)
+            return sent
+        field: Tensor = self.inward(z.mT.reshape(z.shape[0], z.shape[2], *space))
+        return field.flatten(2).mT
+
+
+def _start(module: nn.Module, spread: float) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

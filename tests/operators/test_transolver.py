@@ -1,0 +1,161 @@
+"""Transolver: slices and tokens as the paper writes them, stencils on grids, reference points; its size."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sciml.errors import ConfigError, ShapeError
+from sciml.grid import Grid
+from sciml.operators.transolver import PhysicsAttention, Sliced, Transolver, published
+
+EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-13}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def attention(slices: int = 4, width: int = 6, heads: int = 2) -> PhysicsAttention:
+    torch.manual_seed(0)
+    return PhysicsAttention(width, heads, slices).double()
+
+
+def test_slice_weights_sum_to_one() -> None:
+    weights = attention().shares(random(2, 2, 50, 3))
+    assert weights.min() > 0
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 50, dtype=torch.float64), **EXACT)
+
+
+def test_the_attention_of_the_paper_point_by_point() -> None:
+    layer, z = attention(), random(1, 7, 6)
+    with torch.no_grad():
+        layer.temperature.copy_(torch.tensor([0.3, 2.0]).reshape(2, 1, 1))
+    places, values = layer.inward(z)[0].chunk(2, dim=-1)
+    heads = []
+    for number, head in enumerate((slice(0, 3), slice(3, 6))):
+        s = (layer.slicing(places[:, head]) / layer.temperature[number]).softmax(-1)
+        tokens = [sum(s[i, g] * values[i, head] for i in range(7)) / s[:, g].sum() for g in range(4)]
+        q, k, v = layer.inner(torch.stack(tokens)).chunk(3, dim=-1)
+        mixed = (q @ k.T / sqrt(3)).softmax(-1) @ v
+        heads.append(torch.stack([sum(s[i, g] * mixed[g] for g in range(4)) for i in range(7)]))
+    torch.testing.assert_close(layer(z), layer.outward(torch.cat(heads, dim=-1))[None], **EXACT)
+
+
+def test_one_slice_gives_every_point_the_same() -> None:
+    y = attention(slices=1)(random(2, 9, 6))
+    torch.testing.assert_close(y, y[:, :1].expand_as(y), **EXACT)
+
+
+def test_temperature_stays_within_its_bounds() -> None:
+    layer, places = attention(), random(1, 2, 5, 3)
+    with torch.no_grad():
+        weights = []
+        for value in (-1.0, 0.1, 5.0, 100.0):
+            layer.temperature.fill_(value)
+            weights.append(layer.shares(places))
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[2], weights[3])
+
+
+def linear(into: int, out: int) -> int:
+    return into * out + out
+
+
+def size(width: int, layers: Sliced, into: int, out: int, taps: int) -> int:
+    head = width // layers.heads
+    attention = 2 * (taps * width * width + width) + linear(head, layers.slices) + layers.heads
+    attention += 3 * head * head + linear(width, width)
+    block = attention + 4 * width + linear(width, layers.expansion * width)
+    block += linear(layers.expansion * width, width)
+    ends = linear(into, 2 * width) + linear(2 * width, width) + 2 * width + linear(width, out)
+    return layers.depth * block + ends
+
+
+def test_t13_published_models() -> None:
+    """Elasticity has coordinates alone; the others a field, 8 x 8 distances, and 3 x 3 convolutions."""
+    counts = {}
+    for name, channels in (("elasticity", 0), ("airfoil", 0), ("darcy", 1), ("navier-stokes", 10)):
+        arguments, _ = published[name]
+        with torch.device("meta"):
+            model = Transolver(2, channels, 1, **arguments)
+        counts[name] = sum(p.numel() for p in model.parameters())
+        into = arguments.get("reference", 0) ** 2 or 2
+        taps = 1 if "stencil" not in arguments else 9
+        assert counts[name] == size(arguments["width"], arguments["layers"], into + channels, 1, taps)
+    assert counts["elasticity"] == 713_537
+    assert counts["darcy"] == 2_826_817
+
+
+def test_the_start_is_the_published_one() -> None:
+    """Normal with deviation 0.02, cut off at 0.04 (which leaves 0.0176), and zero biases, at width 128."""
+    torch.manual_seed(0)
+    model = Transolver(2, 1, 1, width=128, layers=1)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            assert module.weight.abs().max() <= 0.04
+            assert module.bias is None or module.bias.eq(0).all()
+    inner = model.blocks[0].get_submodule("attention").get_submodule("inward")
+    # 32768 weights: their deviation has a standard error of 0.4 %.
+    assert inner.get_parameter("weight").detach().std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)
+
+
+def on_grid(shape: tuple[int, ...], stencil: str | None) -> tuple[Transolver, Tensor, Tensor]:
+    torch.manual_seed(0)
+    rank, layers = len(shape), Sliced(depth=2, heads=2, slices=4)
+    model = Transolver(rank, 1, 2, width=6, layers=layers, stencil=stencil).double()
+    places = torch.as_tensor(Grid.box(shape).unit_coordinates())[None]
+    return model, random(1, 1, *shape), places
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 4), (3, 4, 5)])
+def test_a_stencil_with_weights_in_its_middle_only_is_a_map_at_points(shape: tuple[int, ...]) -> None:
+    plain, x, places = on_grid(shape, None)
+    model, *_ = on_grid(shape, "zeros")
+    state = plain.state_dict()
+    middle = (..., *[1] * len(shape))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            source = state[name.replace("inward.convolution", "inward")]
+            if parameter.shape == source.shape:
+                parameter.copy_(source)
+            else:
+                parameter.zero_()[middle] = source
+    torch.testing.assert_close(model(x, places), plain(x, places), **EXACT)
+
+
+def test_a_stencil_ties_to_grids_of_one_resolution() -> None:
+    model, x, places = on_grid((5, 4), "circular")
+    assert model.properties.needs_grid and model.properties.resolution_bound
+    assert not Transolver.properties.needs_grid and not Transolver.properties.resolution_bound
+    assert model(x, places).shape == (1, 2, 5, 4)
+    with pytest.raises(ShapeError, match="built with a stencil"):
+        model(x.flatten(2).mT, places.flatten(2).mT)
+    with pytest.raises(ConfigError, match="boundary is one of"):
+        on_grid((5, 4), "around")
+
+
+def test_a_stencil_sees_what_is_beyond_the_boundary() -> None:
+    """The same weights, another end of the domain."""
+    inside, x, places = on_grid((5, 4), "zeros")
+    around, *_ = on_grid((5, 4), "circular")
+    around.load_state_dict(inside.state_dict())
+    assert not torch.allclose(around(x, places), inside(x, places), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_reference_points_tell_the_place_by_distances(rank: int) -> None:
+    model = Transolver(rank, 1, 1, width=4, layers=Sliced(1, heads=2, slices=2), reference=3).double()
+    ξ = torch.rand(1, 5, rank, dtype=torch.float64)
+    distances = model._places(ξ)
+    assert distances.shape == (1, 5, 3**rank)
+    # The first reference point is the origin, the last one the opposite corner.
+    torch.testing.assert_close(distances[0, :, 0], ξ[0].norm(dim=-1), **EXACT)
+    torch.testing.assert_close(distances[0, :, -1], (1 - ξ[0]).norm(dim=-1), **EXACT)
+    assert model(random(1, 5, 1), ξ).shape == (1, 5, 1)
+    with pytest.raises(ConfigError, match="reference must be at least 0"):
+        Transolver(rank, 1, 1, reference=-1)
