@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from sciml.cli.names import parse_settings
 from sciml.dataset import write_dataset
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
@@ -132,7 +133,7 @@ def test_without_its_scale_of_coarse_residuals_it_is_not() -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "restriction" in name:
-                parameter /= 4
+                parameter.div_(4)
     assert contraction(model, (31, 31), "zeros") > 0.9
 
 
@@ -272,6 +273,11 @@ def test_all_published_arguments_make_models() -> None:
     for arguments, _ in published.values():
         with torch.device("meta"):
             assert len(MgNO(2, 1, 1, **arguments).layers) == arguments["depth"]
+
+
+def test_the_command_line_knows_cycles() -> None:
+    found = parse_settings(["cycle=Cycle((1, 2), taps=3, kept='odd')"])
+    assert found == {"cycle": Cycle((1, 2), taps=3, kept="odd")}
 
 
 def test_what_suits_a_grid_has_its_boundaries() -> None:
