@@ -61,6 +61,8 @@ def test_examples_in_docstrings(name: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+# A function on its way from one process of ours to its child, through a pipe that nobody else holds.
+PIPES = {"sciml.comparison.isolation", "sciml.comparison.isolated_child"}
 UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "torch.hub.load", "__import__"}
 # joblib runs our generators in child processes; what it reads from files is a pickle.
 UNSAFE_CALLS |= {"joblib.load", "joblib.dump", "joblib.Memory"}
@@ -91,7 +93,8 @@ def unsafe(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_data_are_never_code(name: str) -> None:
-    assert list(unsafe(MODULES[name].read_text(encoding="utf-8"))) == []
+    allowed = {"pickle", "cloudpickle"} if name in PIPES else set()
+    assert set(unsafe(MODULES[name].read_text(encoding="utf-8"))) <= allowed
 
 
 @pytest.mark.parametrize(

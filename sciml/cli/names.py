@@ -12,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,13 @@ def is_code(operator: str) -> bool:
     return ".py:" in operator
 
 
+class _AsWritten(SourceFileLoader):
+    """Compiles what the file says now, not bytecode of what it said earlier in the same second."""
+
+    def path_stats(self, path: Any) -> Any:
+        raise OSError("no time, so no bytecode is read or written")
+
+
 def load_code(operator: str, *, allowed: bool) -> tuple[Callable[..., Any], str]:
     """The function that ``file.py:function`` names, and the SHA-256 of the file.
 
@@ -196,7 +204,7 @@ def load_code(operator: str, *, allowed: bool) -> tuple[Callable[..., Any], str]
         raise ConfigError(f"--operator {operator} runs the code in {path}; allow it with --allow-code.")
     if not path.is_file():
         raise ConfigError(f"--operator {operator}: there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=_AsWritten(path.stem, str(path)))
     if spec is None or spec.loader is None:
         raise ConfigError(f"--operator {operator}: {path} is no Python file.")
     module = importlib.util.module_from_spec(spec)

@@ -77,7 +77,7 @@ class Cost:
         Examples
         --------
         >>> cost = Cost(step=0.1, validation=1.0, start=0.5, every=50)
-        >>> cost.steps(40.5), cost.seconds(333)
+        >>> cost.steps(40.5), cost.seconds(330)
         (330, 40.5)
         """
         low, high = 1, 2

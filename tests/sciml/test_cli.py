@@ -328,7 +328,7 @@ MISTAKES = [
     (["train", "DATA", "--set", "width='a'"], 2, "does not accept"),
     (["train", "DATA", "--set", "rank=3"], 2, "the data decide"),
     (["train", "DATA", "--set", "modes=99"], 2, "need at least 198 grid points"),
-    (["train", "DATA", "--device", "toaster"], 2, "--device toaster"),
+    (["train", "DATA", "--device", "toaster"], 2, "the device toaster cannot be used here"),
     (["train", "DATA", "--steps", "4", "--learning-rate", "1e30", *SMALL], 4, "Lower the learning rate"),
     (["train", "TEXT"], 3, "not a sciml dataset"),
     (["data", "info", "nothing.h5"], 3, "nothing.h5"),
