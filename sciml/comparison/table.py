@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from sciml.assessment import milliseconds, percent
-from sciml.comparison.equal_error import break_even, equal_error
+from sciml.comparison.equal_error import break_even, equal_error, generation_seconds
 from sciml.comparison.lines import COSTS, DURATIONS, LEVEL, Line, lines_of, notable
 from sciml.comparison.panels import Panel
 from sciml.comparison.results import Results, gather
@@ -157,7 +157,9 @@ class Section:
             if ratio is None or found.seconds is None:
                 continue
             bound = {"cheaper": "< ", "not reached": "> "}.get(found.relation, "")
-            even = break_even(trained or 0.0, 0.0, own, found.seconds).training
+            samples = line.samples or self.results.training_samples
+            data = None if samples is None else generation_seconds(solvers, samples)
+            even = break_even(trained or 0.0, data or 0.0, own, found.seconds)
             cells.append(
                 [
                     line.name,
@@ -165,11 +167,12 @@ class Section:
                     f"{bound}{milliseconds(found.seconds)}",
                     f"{bound}{ratio[0]:.3g}",
                     f"{ratio[1]:.3g} to {ratio[2]:.3g}",
-                    "-" if trained is None else "never" if even is None else f"{even:,} solves",
+                    _solves(even.training, known=trained is not None),
+                    _solves(even.generation, known=trained is not None and data is not None),
                 ]
             )
-        heads = ["", "per sample", "solver", "speed-up", "95% interval", "training repaid"]
-        return Panel("Classical solver at equal error", heads, cells)
+        heads = ["", "per sample", "solver", "speed-up", "95% interval", "repaid after", "with data"]
+        return Panel("Classical solver at equal error, and solves that repay the training", heads, cells)
 
     def _others(self) -> Panel:
         names = [name for name in _OTHERS if any(name in line.means for line in self._entries)][:_MOST]
@@ -377,6 +380,10 @@ def _slope_interval(slope: Estimate | None) -> str:
 
 def _form(metric: str) -> Callable[[float], str]:
     return percent if metric.startswith("relative") else lambda value: f"{value:.2g}"
+
+
+def _solves(count: int | None, *, known: bool) -> str:
+    return "-" if not known else "never" if count is None else f"{count:,}"
 
 
 def _or_dash(value: float | None, form: Callable[[float], str]) -> str:

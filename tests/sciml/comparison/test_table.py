@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sciml.comparison.equal_error import equal_error
 from sciml.comparison.lines import lines_of, notable
 from sciml.comparison.panels import Panel
 from sciml.comparison.results import gather
@@ -220,6 +221,38 @@ def test_references_stand_below_and_solvers_that_decide_are_shown() -> None:
     assert "No better than a trivial predictor: fno." in text
     assert "Classical solver at equal error" in text and "solver 8" not in text
     assert "solver 8" in Table.of(listed).csv()
+
+
+def test_what_is_repaid_counts_the_training_alone_and_with_its_data() -> None:
+    """Of 1000 samples, each a solve of the row that is native: the cost of a solve there, a lower bound."""
+    solvers = [reference(f"solver {n}", "classical", n**-2.0, 1e-3 * n**2) for n in (4, 8, 16, 32)]
+    solvers[-1]["settings"] = {"resolution": 32, "native": True}
+    listed = [*rows(fno=0.01), *solvers]
+    counted = [*listed, {"kind": "benchmark", **PLACE, "description": {"split": {"train": 1000}}}]
+    (results,) = gather(listed)
+    found = equal_error(results.family("classical"), lines(listed)["fno"].error.value)
+    assert found.seconds is not None
+    # Eleven seconds of training, two milliseconds a sample.
+    alone, both = (math.ceil(cost / (found.seconds - 2e-3)) for cost in (11.0, 11.0 + 1000 * 1e-3 * 32**2))
+
+    def shown(table: Table) -> list[str]:
+        (panel,) = (p for p in table.sections[0].panels() if p.title.startswith("Classical solver"))
+        assert panel.heads[-2:] == ["repaid after", "with data"]
+        return panel.cells[0][-2:]
+
+    assert shown(Table.of(counted)) == [f"{alone:,}", f"{both:,}"]
+    assert shown(Table.of(listed)) == [f"{alone:,}", "-"]  # nobody knows how many samples there were
+    del solvers[-1]["settings"]["native"]
+    assert shown(Table.of(counted)) == [f"{alone:,}", "-"]
+    for row in counted[:3]:
+        row["seconds_per_sample"] = 9.0
+    solvers[-1]["settings"]["native"] = True
+    assert shown(Table.of(counted)) == ["never", "never"]
+    fewer = [{**row, "samples": 100} if row["kind"] == "unit" else row for row in counted]
+    for row in fewer[:3]:
+        row["seconds_per_sample"] = 2e-3
+    few = math.ceil((11.0 + 100 * 1e-3 * 32**2) / (found.seconds - 2e-3))
+    assert shown(Table.of(fewer)) == [f"{alone:,}", f"{few:,}"]
 
 
 def test_published_numbers_have_their_source() -> None:
