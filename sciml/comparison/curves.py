@@ -10,7 +10,7 @@ import numpy as np
 
 from sciml import plots
 from sciml.assessment import percent
-from sciml.comparison.equal_error import break_even
+from sciml.comparison.equal_error import break_even, generation_seconds
 from sciml.comparison.figures import ERROR, HEIGHT, WIDTH, Picture, Sheet, spoken
 from sciml.comparison.results import DECISIVE, Float, Training, metric_name
 from sciml.comparison.rows import Row
@@ -95,22 +95,26 @@ def finish(
 
 def repayment(sheet: Sheet) -> Picture | None:
     """Seconds in all against the number of solves: training and inference, or the classical solver alone."""
-    rows = {}
+    rows, solvers = {}, sheet.results.family("classical")
     for training in sheet.results.main:
         own, trained = training.of("seconds_per_sample"), training.of("train_seconds")
+        data = generation_seconds(solvers, training.samples or sheet.results.training_samples)
         equal = sheet.equal.get(training.entry)
         if own and trained and equal is not None and equal.relation == "equal" and equal.seconds is not None:
-            rows[training.entry] = (trained, own, equal.seconds)
+            rows[training.entry] = (trained, data, own, equal.seconds)
     if not rows:
         return None
-    counts = {name: break_even(t, 0.0, own, c).training for name, (t, own, c) in rows.items()}
-    repaid = {name: count for name, count in counts.items() if count is not None}
-    end = 10.0 ** math.ceil(math.log10(3 * max(repaid.values(), default=1e4)))
+    even = {name: break_even(t, data or 0.0, own, c) for name, (t, data, own, c) in rows.items()}
+    repaid = {name: found.training for name, found in even.items() if found.training is not None}
+    last = [found.generation for found in even.values() if found.generation is not None]
+    end = 10.0 ** math.ceil(math.log10(3 * max(last, default=1e4)))
     solves = np.geomspace(1, end, 200)
     figure = new_figure(WIDTH, HEIGHT)
     ax = figure.subplots()
-    for name, (trained, own, classical) in rows.items():
+    for name, (trained, data, own, classical) in rows.items():
         look = sheet.drawn[name]
+        if data is not None:
+            ax.plot(solves, trained + data + own * solves, color=look.color, linewidth=1.2, linestyle=":")
         ax.plot(solves, trained + own * solves, color=look.color, linewidth=2.0, label=name)
         ax.plot(solves, classical * solves, color=look.color, linewidth=1.2, linestyle=(0, (4, 2)))
         if name in repaid:
@@ -124,8 +128,13 @@ def repayment(sheet: Sheet) -> Picture | None:
                 fillstyle="none",
             )
     ax.plot([], [], color=GRAY, linewidth=1.2, linestyle=(0, (4, 2)), label="classical solver at equal error")
+    if any(data is not None for _, data, _, _ in rows.values()):
+        ax.plot([], [], color=GRAY, linewidth=1.2, linestyle=":", label="with the making of the data")
     finish(figure, ax, "solves", "time in all, with training", to=as_duration, along="{:,.0f}".format)
-    said = {name: f"after {repaid[name]:,} solves" if name in repaid else "never" for name in rows}
+    said = {}
+    for name, (_, data, _, _) in rows.items():
+        count = f"after {even[name]}" if data is not None else f"after {repaid.get(name, 0):,} solves"
+        said[name] = count if name in repaid else "never"
     return Picture(
         "repayment",
         figure,

@@ -240,13 +240,13 @@ class BreakEven:
         return f"{self.training:,} solves, {self.generation:,} with the data"
 
 
-def generation_seconds(references: Sequence[Reference], samples: int) -> float | None:
-    """What so many solves cost with the solver that made the data, for `break_even`; None without its row.
+def generation_seconds(references: Sequence[Reference], samples: int | None) -> float | None:
+    """What so many solves cost with the solver that made the data, for `break_even`; None if not known.
 
     A lower bound: its steps may be longer than those of the data, and drawing and writing are not in it.
     """
     native = [_seconds(row) for row in references if row.settings.get("native")]
-    return samples * min(native) if native else None
+    return samples * min(native) if native and samples is not None else None
 
 
 def break_even(

@@ -157,8 +157,7 @@ class Section:
             if ratio is None or found.seconds is None:
                 continue
             bound = {"cheaper": "< ", "not reached": "> "}.get(found.relation, "")
-            samples = line.samples or self.results.training_samples
-            data = None if samples is None else generation_seconds(solvers, samples)
+            data = generation_seconds(solvers, line.samples or self.results.training_samples)
             even = break_even(trained or 0.0, data or 0.0, own, found.seconds)
             cells.append(
                 [

@@ -13,7 +13,8 @@ import pytest
 from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 
-from sciml.comparison.curves import efficiency, learning
+from sciml.comparison.curves import efficiency, learning, repayment
+from sciml.comparison.equal_error import break_even
 from sciml.comparison.figures import Sheet, distributions, inference_cost, ladder, pictures
 from sciml.comparison.page import write_page
 from sciml.comparison.results import gather
@@ -344,6 +345,30 @@ def test_the_run_that_made_the_data_is_no_rung() -> None:
     exact = {**rows[-1], "name": "finite volumes 256x256", "metrics": {"relative_l2": [3e-8] * 5}}
     (results,) = gather([*rows, exact])
     assert [point["note"] for point in ladder(results)] == ["8", "16", "32", "64", "128"]
+
+
+def test_what_pays_counts_the_data_where_their_solver_is_known() -> None:
+    """The native row tells what 1000 training samples cost, 0.1 s each: a hundred seconds."""
+    rows = [row for row in made_rows(40) if row["benchmark"] == DARCY[0]]
+    for row in rows:
+        row["seconds_per_sample"] = 1e-7 if row["kind"] == "unit" else row.get("seconds_per_sample")
+    (plain,) = (repayment(Sheet.of(results, looks(ENTRIES))) for results in gather(rows))
+    assert plain is not None and "with the data" not in plain.caption
+    solver = next(row for row in rows if row.get("name") == "finite volumes 128x128")
+    solver |= {"settings": {**solver["settings"], "native": True}, "seconds_per_sample": 0.1}
+    (results,) = gather(rows)
+    sheet = Sheet.of(results, looks(ENTRIES))
+    picture = repayment(sheet)
+    assert picture is not None
+    for training in results.main:
+        trained, own = training.of("train_seconds"), training.of("seconds_per_sample")
+        classical = sheet.equal[training.entry].seconds
+        assert trained and own and classical
+        wanted = break_even(trained, 100.0, own, classical)
+        assert f"{training.entry} after {wanted}" in picture.caption and f"{wanted}" in picture.alt
+        dotted = [line for line in picture.figure.axes[0].lines if line.get_linestyle() == ":"]
+        starts = [np.asarray(line.get_ydata())[0] for line in dotted if len(np.asarray(line.get_ydata()))]
+        assert any(start == pytest.approx(trained + 100.0 + own, rel=1e-12) for start in starts)
 
 
 def test_every_sample_of_every_seed_is_a_dot() -> None:
