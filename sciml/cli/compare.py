@@ -28,12 +28,13 @@ from sciml.comparison.problems import named as problems
 from sciml.comparison.rows import NAME as ROWS
 from sciml.comparison.sweep import Sweep
 from sciml.errors import ConfigError, nearest
-from sciml.files import write_bytes_atomic
+from sciml.files import locked_folder, write_bytes_atomic
 from sciml.pinns.recipes import RECIPES
 from sciml.presets import PRESETS
 from sciml.processes import device_of
 
 OPERATORS = "fno,unet,resnet"
+COMMANDS = "command.sh"
 
 Competitor = Entry | RecipeEntry
 
@@ -54,12 +55,16 @@ def compare(
             "--seeds and --jobs must be at least 1 and --search not negative, got "
             f"{options.seeds}, {options.jobs} and {options.search}."
         )
+    if options.search_budget and not options.search:
+        raise ConfigError("--search-budget is of the trials of a search; give their number: --search 8.")
     resolutions = _numbers("resolutions", options.resolutions)
     contests = [contest_of(target, data, resolutions) for target in targets]
     entries = entries_of(options, contests)
     seeds, budget = range(options.seeds), Budget.parse(options.budget or _budget(contests))
     counts: list[int | None] = [*_numbers("samples", options.samples)] or [None]
-    folder = output or default_folder(contests, entries, seeds, budget, counts, trials=options.search)
+    trials: dict[str, Any] = {"trials": options.search}
+    trials["trial_budget"] = Budget.parse(options.search_budget) if options.search_budget else None
+    folder = output or default_folder(contests, entries, seeds, budget, counts, **trials)
     sweep = Sweep(
         contests,
         entries,
@@ -69,7 +74,7 @@ def compare(
         samples=counts,
         jobs=options.jobs,
         device=str(device_of(options.device)),
-        trials=options.search,
+        **trials,
         say=say,
     )
     with requeued_on_signals():
@@ -81,7 +86,7 @@ def compare(
         emit_json({"folder": str(found.folder), "failed": len(found.failures), "rows": found.rows})
     else:
         print(found)
-        print(f"Written to {found.folder}: {ROWS}, {REPORT}, table.md, table.csv, table.tex.")
+        print(f"Written to {found.folder}: {ROWS}, {REPORT}, {COMMANDS}, table.md, table.csv, table.tex.")
     return _judge(found)
 
 
@@ -96,7 +101,7 @@ def _judge(found: Comparison) -> int:
         say(
             f"{len(failed)} of {len(units)} trainings have no result; the first: {first['entry']} on "
             f"{first['benchmark']}, seed {first['seed']}, {first['status']}: {first['message']} "
-            "The same command tries those that failed again."
+            "The command that asked for it tries it again."
         )
     return FAILED if failed or found.troubles else 0
 
@@ -109,7 +114,17 @@ def _write(found: Comparison) -> None:
         ("table.tex", table.latex()),
     ):
         write_bytes_atomic(found.folder / name, text.encode())
-    found.report(command=shlex.join(["sciml", *sys.argv[1:]]))
+    found.report(command=_commands(found.folder / COMMANDS))
+
+
+def _commands(path: Path) -> str:
+    """All commands that have filled the folder, each on its line; this one is added if it is new."""
+    own = shlex.join(["sciml", *sys.argv[1:]])
+    with locked_folder(path.parent):
+        known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        listed = known if own in known else [*known, own]
+        write_bytes_atomic(path, "".join(f"{line}\n" for line in listed).encode())
+    return "\n".join(listed)
 
 
 # From texts to objects.

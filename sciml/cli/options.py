@@ -193,8 +193,9 @@ class CompareOptions:
     resolutions
         Grids beside that of the training on which models are judged too, such as 32,128; for our generators.
     search
-        Search for settings before training: so many trials for each, every one with the budget of a training,
-        judged on the validation samples.
+        Search for settings before training: so many trials for each, judged on the validation samples.
+    search_budget
+        Of each trial of the search, by default that of a training.
     jobs
         Trainings at a time; not with a budget in time, since trainings that are timed run alone.
     device
@@ -210,6 +211,7 @@ class CompareOptions:
     samples: Annotated[str | None, Parameter(show_default=False)] = None
     resolutions: Annotated[str | None, Parameter(show_default=False)] = None
     search: Annotated[int, Parameter(show_default=False)] = 0
+    search_budget: Annotated[str | None, Parameter(show_default=False)] = None
     jobs: int = 1
     device: str = "auto"
 

@@ -188,6 +188,7 @@ def default_folder(
     samples: Sequence[int | None],
     *,
     trials: int = 0,
+    trial_budget: Budget | None = None,
 ) -> Path:
     """``runs/compare-HASH``: the same command finds its folder again."""
     settings = {
@@ -197,5 +198,6 @@ def default_folder(
         "budget": str(budget),
         "samples": list(samples),
         "trials": trials,
+        **({} if trial_budget is None else {"trial_budget": str(trial_budget)}),
     }
     return Path("runs") / f"compare-{short_hash(settings)}"

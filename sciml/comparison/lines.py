@@ -53,7 +53,8 @@ class Line:
         Training samples; None for all.
     steps : int or None
     costs : mapping
-        Each of `COSTS`: the mean over seeds, None where it is not known.
+        Each of `COSTS` and ``seconds_per_epoch``, of as many steps as draw every training sample once: the
+        mean over seeds, None where it is not known.
     alone : bool
         Whether nothing else ran while times were taken.
     means : mapping
@@ -167,7 +168,10 @@ def _trained(results: Results, training: Training, end: float | None, *, named: 
         failed=_failed(results, training.entry, training.samples, training.steps),
         samples=training.samples,
         steps=training.steps,
-        costs={name: training.of(name) for name in COSTS},
+        costs={
+            **{name: training.of(name) for name in COSTS},
+            "seconds_per_epoch": _epoch(results, training),
+        },
         alone=all(unit.get("alone", True) for unit in units),
         means={name: float(value.mean()) for name, value in values.items()},
         lasted=_lasted(values, end),
@@ -175,6 +179,16 @@ def _trained(results: Results, training: Training, end: float | None, *, named: 
         **_efficiency(results, training.entry),
         settings=units[0].get("settings") or {},
     )
+
+
+def _epoch(results: Results, training: Training) -> float | None:
+    """Seconds; None where a step draws no samples, as with equations alone."""
+    own = (training.units[0].get("settings") or {}).get("training") or {}
+    recipe = results.description.get("recipe") or {}
+    batch = own.get("batch_size") or recipe.get("batch_size")
+    samples = results.training_samples if training.samples is None else training.samples
+    step = training.of("seconds_per_step")
+    return step * samples / batch if step and samples and batch else None
 
 
 def _reference(row: Reference, end: float | None) -> Line:

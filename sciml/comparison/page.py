@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sciml.assessment import percent
 from sciml.comparison.facts import looked_up, published
 from sciml.comparison.field_figures import field_pictures
 from sciml.comparison.figures import Picture, Sheet, pictures
-from sciml.comparison.lines import lines_of
 from sciml.comparison.panels import Panel
-from sciml.comparison.results import Results, gather
+from sciml.comparison.results import Results
 from sciml.comparison.rows import Row
 from sciml.comparison.summary import summary
-from sciml.comparison.table import Section
+from sciml.comparison.table import Section, Table
 from sciml.figures import looks, pdf, svg
 from sciml.files import write_bytes_atomic
 from sciml.page import chart, data_table, escape, html_page, image
@@ -68,23 +66,24 @@ def write_page(
         Fields to be shown, see `sciml.comparison.examples.read_examples`.
     title : str
     command : str
-        That repeats the comparison.
+        That repeats the comparison; several lines where several commands made the rows.
     figures : Path, optional
         Folder for every figure as SVG and PDF.
     """
     listed = list(rows)
-    found = gather(listed)
+    table = Table.of(listed)
+    found = [section.results for section in table.sections]
     drawn = looks(row["entry"] for results in found for row in (*results.units, *results.searches))
-    sections = [_head(found, command)]
-    for results in found:
+    parts = [_head(table, command)]
+    for section, results in zip(table.sections, found, strict=True):
         own = {e: x for (name, e), x in (examples or {}).items() if name == results.benchmark}
         sheet = Sheet.of(results, drawn)
         shown = list(pictures(sheet))
         fields = list(field_pictures({entry: own[entry] for entry in results.entries if entry in own}))
         if figures is not None:
             _save(figures / anchor(results), [*shown, *fields])
-        sections.append(_section(sheet, shown, fields))
-    write_bytes_atomic(path, html_page(title, sections, style=_STYLE).encode())
+        parts.append(_section(section, sheet, shown, fields))
+    write_bytes_atomic(path, html_page(title, parts, style=_STYLE).encode())
 
 
 def anchor(results: Results) -> str:
@@ -100,31 +99,23 @@ def _save(folder: Path, shown: Sequence[Picture]) -> None:
         write_bytes_atomic(folder / f"{picture.name}.pdf", pdf(picture.figure))
 
 
-def _head(found: Sequence[Results], command: str) -> str:
-    links = "".join(f'<a href="#{anchor(r)}">{escape(r.benchmark)}</a>' for r in found)
+def _head(table: Table, command: str) -> str:
+    """All benchmarks, the commands, and every entry on every benchmark where there are several."""
+    links = "".join(
+        f'<a href="#{anchor(s.results)}">{escape(s.results.benchmark)}</a>' for s in table.sections
+    )
     told = f"<p>To repeat it:</p><pre>{escape(command)}</pre>" if command else ""
-    return f'<nav aria-label="benchmarks">{links}</nav>{told}{_overview(found)}'
+    every = _panel(table.overview()) if len(table.sections) > 1 else ""
+    return f'<nav aria-label="benchmarks">{links}</nav>{told}{every}'
 
 
-def _overview(found: Sequence[Results]) -> str:
-    """Mean errors of all entries on all benchmarks; left out where there is one benchmark."""
-    if len(found) < 2:
-        return ""
-    entries = dict.fromkeys(entry for results in found for entry in results.entries)
-    columns = [{training.entry: training.mean() for training in results.main} for results in found]
-    lines = [[entry, *(percent(c[entry]) if entry in c else "-" for c in columns)] for entry in entries]
-    heads = ["", *(results.benchmark for results in found)]
-    table = data_table(heads, lines, caption="Mean relative L2 errors on the test samples")
-    return f'<div class="scroll">{table}</div>'
-
-
-def _section(sheet: Sheet, shown: Sequence[Picture], fields: Sequence[Picture]) -> str:
+def _section(section: Section, sheet: Sheet, shown: Sequence[Picture], fields: Sequence[Picture]) -> str:
     results = sheet.results
     parts = [
         f"<h2>{escape(results.benchmark)}</h2>",
         f'<p class="quiet">fingerprint <code>{escape(results.fingerprint)}</code></p>',
         f'<p class="verdict">{escape(summary(results, sheet.equal))}</p>',
-        _tables(Section(results, lines_of(results))),
+        _tables(section),
         f'<div class="charts">{"".join(_figure(p, chart(p.figure, p.alt)) for p in shown)}</div>',
     ]
     if fields:

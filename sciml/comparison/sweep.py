@@ -61,7 +61,9 @@ class Sweep:
         A device of torch.
     trials : int
         Of a search for the settings of each entry on each contest before training, see
-        `sciml.comparison.search`; each costs as much as a training.
+        `sciml.comparison.search`.
+    trial_budget : Budget, optional
+        Of each trial; that of a training by default.
     threads : int, optional
         Of each child; by default those of this process, divided by ``jobs``.
     say : callable
@@ -83,6 +85,7 @@ class Sweep:
     jobs: int = 1
     device: str = "cpu"
     trials: int = 0
+    trial_budget: Budget | None = None
     threads: int | None = None
     say: Callable[[str], None] = print
     troubles: list[str] = field(default_factory=list, init=False)
@@ -176,11 +179,12 @@ class Sweep:
         """The entries with the settings that a search finds, each contest for itself."""
         threads = self.threads or 1
         options = Options(device=self.device, threads=threads, say=self.say)
+        budget = self.trial_budget or self.budget
         for contest, entry in product(self.contests, self.entries):
             found: Any = entry
             if self.trials:
                 found = search(
-                    contest, found, trials=self.trials, budget=self.budget, rows=self.rows, options=options
+                    contest, found, trials=self.trials, budget=budget, rows=self.rows, options=options
                 )
             self._tuned[contest.name, entry.name] = found
 

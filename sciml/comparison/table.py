@@ -13,7 +13,8 @@ from typing import Any
 
 from sciml.assessment import milliseconds, percent
 from sciml.comparison.equal_error import break_even, equal_error, generation_seconds
-from sciml.comparison.lines import COSTS, DURATIONS, LEVEL, Line, lines_of, notable
+from sciml.comparison.lines import DURATIONS, LEVEL, Line, lines_of, notable
+from sciml.comparison.overview import interval, or_dash, overview
 from sciml.comparison.panels import Panel
 from sciml.comparison.results import Results, gather
 from sciml.comparison.rows import Row
@@ -104,8 +105,8 @@ class Section:
                 line.name,
                 percent(line.error.value) if line.done or line.kind != "entry" else "failed",
                 interval(line.error),
-                _or_dash(line.median, percent),
-                _or_dash(line.worst, percent),
+                or_dash(line.median, percent),
+                or_dash(line.worst, percent),
                 _standing(line),
                 f"{line.done}/{line.done + line.failed}" if line.kind == "entry" else line.kind,
             ]
@@ -116,34 +117,25 @@ class Section:
         return Panel("Relative L2 error on the test samples", heads, cells, bold)
 
     def _costs(self) -> Panel:
-        heads = [
-            "",
-            "parameters",
-            "steps",
-            "training",
-            "per step",
-            "FLOPs/step",
-            "memory",
-            "per sample",
-        ]
-        forms: list[Callable[[float], str]] = [
-            lambda v: f"{v:,.0f}",
-            lambda v: f"{v:,.0f}",
-            milliseconds,
-            milliseconds,
-            lambda v: f"{v:.2g}",
-            _bytes,
-            milliseconds,
-        ]
-        names = (*COSTS[:1], "steps", *(COSTS[i] for i in (3, 4, 1, 2, 5)))
+        epochs = any(line.costs.get("seconds_per_epoch") for line in self._entries)
+        time = ("per epoch", "seconds_per_epoch") if epochs else ("per step", "seconds_per_step")
+        columns: dict[str, tuple[str, Callable[[float], str]]] = {
+            "parameters": ("parameters", "{:,.0f}".format),
+            "steps": ("steps", "{:,.0f}".format),
+            "training": ("train_seconds", milliseconds),
+            time[0]: (time[1], milliseconds),
+            "FLOPs/step": ("flops_per_step", "{:.2g}".format),
+            "memory": ("memory_bytes", _bytes),
+            "per sample": ("seconds_per_sample", milliseconds),
+        }
         cells = []
         for line in notable(self.lines):
             costs = {**line.costs, "steps": line.steps}
-            if any(costs.get(name) is not None for name in names):
+            if any(costs.get(name) is not None for name, _ in columns.values()):
                 cells.append(
-                    [line.name, *(_or_dash(costs.get(n), form) for n, form in zip(names, forms, strict=True))]
+                    [line.name, *(or_dash(costs.get(name), form) for name, form in columns.values())]
                 )
-        return Panel("Costs, means over seeds", heads, cells)
+        return Panel("Costs, means over seeds", ["", *columns], cells)
 
     def _equal(self) -> Panel:
         """The classical solver at the error of each entry."""
@@ -176,7 +168,7 @@ class Section:
     def _others(self) -> Panel:
         names = [name for name in _OTHERS if any(name in line.means for line in self._entries)][:_MOST]
         cells = [
-            [line.name, *(_or_dash(line.means.get(name), _form(name)) for name in names)]
+            [line.name, *(or_dash(line.means.get(name), _form(name)) for name in names)]
             for line in notable(self.lines)
             if any(name in line.means for name in names)
         ]
@@ -196,8 +188,8 @@ class Section:
             for name in names:
                 share = line.lasted.get(name)
                 bound = "≥ " if share else ""
-                row.append(_or_dash(line.means.get(name), lambda v, bound=bound: f"{bound}{v:.3g}"))  # type: ignore[misc]
-                row.append(_or_dash(share, lambda v: f"{v:.0%}"))
+                row.append(or_dash(line.means.get(name), lambda v, bound=bound: f"{bound}{v:.3g}"))  # type: ignore[misc]
+                row.append(or_dash(share, lambda v: f"{v:.0%}"))
             if any(name in line.means for name in names):
                 cells.append(row)
         courses = (unit.get("course") for unit in self.results.units)
@@ -272,8 +264,9 @@ class Section:
         )
         weak = [line.name for line in self._entries if line.finite and line.error.value >= plain]
         hidden = len(self.lines) - len(notable(self.lines))
-        searches = Counter(row["entry"] for row in self.results.searches if row["status"] != "calibrated")
-        searched = ", ".join(f"{entry} ({count} trials)" for entry, count in searches.items())
+        trials = [row for row in self.results.searches if row["status"] != "calibrated"]
+        counts = Counter((row["entry"], row["budget"]) for row in trials)
+        searched = ", ".join(f"{entry} ({n} trials of {budget})" for (entry, budget), n in counts.items())
         return [
             f"Means without the seeds that failed, so never best: {', '.join(lost)}." if lost else "",
             f"Times taken while other work ran: {', '.join(shared)}." if shared else "",
@@ -322,7 +315,7 @@ class Table:
 
     def markdown(self) -> str:
         """For people: at most 110 columns wide for up to 9 resolutions or numbers of samples."""
-        parts = []
+        parts = [self.overview().markdown()] if len(self.sections) > 1 else []
         for section, sentence in self._told():
             parts.append(f"## {section.results.benchmark} ({section.results.fingerprint})")
             parts += [sentence] if sentence else []
@@ -335,13 +328,17 @@ class Table:
 
     def latex(self) -> str:
         """Tabulars for the package booktabs, with what has to be known as comments."""
-        parts = []
+        parts = [self.overview().latex()] if len(self.sections) > 1 else []
         for section, sentence in self._told():
             notes = [f"{section.results.benchmark} ({section.results.fingerprint})", sentence]
             parts.append("\n".join(f"% {note}" for note in [*notes, *section.notes()] if note))
             shown = [*section.panels(), section.published()]
             parts += [panel.latex() for panel in shown if panel.cells]
         return "\n\n".join(parts) + "\n"
+
+    def overview(self) -> Panel:
+        """Every entry of every section."""
+        return overview((section.results.benchmark, section.lines) for section in self.sections)
 
     def _told(self) -> Iterable[tuple[Section, str]]:
         """Sections with a warning where one benchmark appears under several protocols."""
@@ -355,13 +352,6 @@ class Table:
                 if several
                 else "",
             )
-
-
-def interval(estimate: Estimate) -> str:
-    """The bounds as percentages, or a dash."""
-    if not math.isfinite(estimate.low):
-        return "-"
-    return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
 def _standing(line: Line) -> str:
@@ -383,10 +373,6 @@ def _form(metric: str) -> Callable[[float], str]:
 
 def _solves(count: int | None, *, known: bool) -> str:
     return "-" if not known else "never" if count is None else f"{count:,}"
-
-
-def _or_dash(value: float | None, form: Callable[[float], str]) -> str:
-    return "-" if value is None or math.isnan(value) else form(value)
 
 
 def _bytes(count: float) -> str:

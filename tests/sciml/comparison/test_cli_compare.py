@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sciml.comparison.benchmarks import BENCHMARKS
 from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
 from sciml.datasets.darcy import Darcy
+from sciml.datasets.poisson import PoissonWithHoles
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--operators", "fno,mine=fno", "--seeds", "1", "--budget", "2steps")
@@ -30,6 +32,16 @@ def build(in_channels, out_channels, data, kernel=1):
 
 def wrong(in_channels):
     return torch.nn.Conv2d(in_channels, 3, 1)
+"""
+
+POINTS = """
+import torch
+
+def build(in_channels, out_channels):
+    return torch.nn.Linear(in_channels, out_channels)
+
+def conv(in_channels, out_channels):
+    return torch.nn.Conv2d(in_channels, out_channels, 1)
 """
 
 
@@ -63,6 +75,7 @@ def test_a_file_is_compared_and_the_result_is_kept(
     assert {path.name for path in Path("table").iterdir() if path.is_file()} == {
         "rows.jsonl",
         "report.html",
+        "command.sh",
         "table.md",
         "table.csv",
         "table.tex",
@@ -112,7 +125,7 @@ def test_a_search_comes_first(
         "sciml.comparison.search.run_isolated", lambda f, *given, **_: f(lambda told: None, *given)
     )
     command = ("compare", data_file, "--operators", "fno", "--seeds", "1", "--budget", "2steps", "--json")
-    status, out, err = run(*command, "--search", "2", "--output", "table")
+    status, out, err = run(*command, "--search", "2", "--search-budget", "3steps", "--output", "table")
     assert status == 0, err
     rows = json.loads(out)["rows"]
     trials = [row for row in rows if row["kind"] == "search"]
@@ -120,6 +133,46 @@ def test_a_search_comes_first(
     (unit,) = (row for row in rows if row["kind"] == "unit")
     chosen = {**unit["settings"]["settings"], **unit["settings"]["training"]}
     assert len(trials) == 2 and chosen == best["settings"]
+    assert {(row["budget"], row["steps"]) for row in trials} == {("3steps", 3)} and unit["steps"] == 2
+    # Trials of another budget do not decide with these, and by default they have that of the training.
+    status, _, err = run(*command, "--search", "2", "--output", "table")
+    assert status == 2 and "holds trial 0 of 'fno' with other budget" in err
+    status, out, err = run(*command, "--search", "1")
+    assert status == 0, err
+    assert {row["budget"] for row in json.loads(out)["rows"] if row["kind"] == "search"} == {"2steps"}
+    assert len(list(Path("runs").glob("compare-*"))) == 1
+
+
+def test_several_commands_fill_one_folder(
+    run: Run,
+    data_file: Path,
+    inline: list[tuple[Any, ...]],
+    quick_page: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Operators for grids on a grid, one for points on meshes; the last report has all of them."""
+    PoissonWithHoles(resolution=8).make("holes.h5", train=6, valid=2, test=2, workers=1)
+    own = ("--allow-code", "--seeds", "1", "--budget", "2steps", "--output", "table")
+    Path("points.py").write_text(POINTS)
+    commands = (
+        (str(data_file), "--operators", "fno", "--set", "fno.modes=2", "--set", "fno.width=4", *own),
+        ("holes.h5", "--operators", "points=points.py:build", *own),
+        (str(data_file), "--operators", "points=points.py:conv", *own),
+    )
+    for command in commands:
+        monkeypatch.setattr("sys.argv", ["sciml", "compare", *command])
+        status, out, err = run("compare", *command)
+        assert status == 0, err
+    lines = [line.split()[1:4:2] for line in out.splitlines() if line.startswith("|")][2:]
+    assert sorted(lines[:3]) == [["fno", "flow"], ["points", "flow"], ["points", "holes"]]
+    assert "## flow" in out and "## holes" in out
+    told = [shlex.join(["sciml", "compare", *command]) for command in commands]
+    assert quick_page == ["\n".join(told[:n]) for n in (1, 2, 3)]
+    # Each command again does nothing, and is not told twice.
+    inline.clear()
+    status, again, err = run("compare", *commands[-1])
+    assert (status, again, inline) == (0, out, [])
+    assert Path("table/command.sh").read_text().splitlines() == told
 
 
 def test_a_users_model_needs_permission(run: Run, data_file: Path, inline: list[tuple[Any, ...]]) -> None:
@@ -174,6 +227,8 @@ def test_failures_have_a_status_and_a_sentence(
         (("FILE", "--operators", "fno", "--set", "fnoo.width=3"), "Did you mean 'fno'"),
         (("FILE", "--operators", "fno", "--set", "fno.rank=3"), "the data decide its rank"),
         (("FILE", "--budget", "40"), "expected seconds, minutes, hours, steps or FLOPs"),
+        (("FILE", "--search-budget", "9s"), "give their number: --search 8"),
+        (("FILE", "--search", "2", "--search-budget", "9"), "expected seconds, minutes"),
         (("FILE", "--samples", "100,0"), "--samples takes whole numbers"),
         (("FILE", "--seeds", "0"), "--seeds and --jobs must be at least 1"),
         (("FILE", "--budget", "9s", "--jobs", "2"), "2 units at a time with the time budget 9s"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sciml.assessment import percent
 from sciml.comparison.equal_error import equal_error
 from sciml.comparison.lines import lines_of, notable
 from sciml.comparison.panels import Panel
@@ -284,6 +285,47 @@ def test_different_protocols_are_never_in_one_table() -> None:
     assert "must not be compared" not in Table.of(rows(fno=0.01)).markdown()
 
 
+def test_a_table_of_several_benchmarks_begins_with_all_of_them() -> None:
+    """Each entry where it was trained; an epoch is as many steps as draw every sample once."""
+    card = {"split": {"train": 1000}, "recipe": {"batch_size": 8}}
+    wave = {"benchmark": "a wave with a long name/1024/v1", "fingerprint": "0b"}
+    listed = [
+        {"kind": "benchmark", **PLACE, "description": card},
+        *rows(fno=0.01, unet=0.02),
+        unit("fno", 0.01, 0, settings={"training": {"batch_size": 20}}, **wave),
+        unit("an operator with a long name", 0.03, 0, samples=40, **wave),
+        {"kind": "benchmark", **wave, "description": card},
+        reference("mean", "trivial", 0.3, None),
+        failed("resnet", 0, **wave),
+    ]
+    table = Table.of(listed)
+    found = table.overview()
+    assert [row[:2] for row in found.cells] == [
+        ["fno", "heat/v1"],
+        ["unet", "heat/v1"],
+        ["fno", wave["benchmark"]],
+        ["an operator with …", wave["benchmark"]],
+        ["resnet", wave["benchmark"]],
+    ]
+    fno = lines(listed[:7])["fno"]
+    assert found.cells[0][2:] == [
+        percent(fno.error.value),
+        f"{percent(fno.error.low)} to {percent(fno.error.high)}",
+        "1,234,567",
+        "12.5 s",  # 125 steps of 0.1 s
+    ]
+    assert [row[-1] for row in found.cells] == ["12.5 s", "12.5 s", "5 s", "500 ms", "-"]
+    assert found.cells[-1][2] == "failed"
+    text = table.markdown()
+    assert text.startswith(found.markdown()) and found.latex() in table.latex()
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 110
+    assert "per epoch" in text and "per step" not in text
+    assert table.records()[0]["seconds_per_epoch"] == pytest.approx(12.5)
+    # Of one benchmark there is nothing more to say; without batches of samples a step is what is timed.
+    alone = Table.of(rows(fno=0.01)).markdown()
+    assert alone.startswith("## heat/v1") and "per step" in alone
+
+
 def test_markdown_fits_a_terminal_and_csv_has_everything() -> None:
     listed = rows(**{"a network with a name that goes on and on": 0.0123, "unet": 0.98765})
     for row in listed:
@@ -310,11 +352,19 @@ def test_times_beside_other_work_are_marked() -> None:
 
 def test_a_search_is_told() -> None:
     trials = [
-        {"kind": "search", **PLACE, "entry": "fno", "trial": trial, "status": status, "valid": {}}
+        {
+            "kind": "search",
+            **PLACE,
+            "entry": "fno",
+            "trial": trial,
+            "status": status,
+            "valid": {},
+            "budget": "40s",
+        }
         for trial, status in enumerate(("finished", "failed", "calibrated"))
     ]
     assert (
-        "Settings chosen on validation samples: fno (2 trials)."
+        "Settings chosen on validation samples: fno (2 trials of 40s)."
         in Table.of([*rows(fno=0.01), *trials]).markdown()
     )
 
