@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.cells import redistributed
-from sciml.datasets.numerics.finite_volume import cell_averages, part, weno5
+from sciml.datasets.numerics.conservation import advection_change
+from sciml.datasets.numerics.finite_volume import cell_averages, weno5
 from sciml.datasets.numerics.pseudo_spectral import Modes
 from sciml.datasets.numerics.semilinear import Semilinear, run
 from sciml.datasets.numerics.series import check_settings, instants
@@ -35,6 +36,7 @@ Experiment = Literal["E1", "E2", "E3"]
 _LENGTH = 16.0
 _TERMS = 5  # of the forcing
 _COURANT = 1.0  # of the bound on the speed; the scheme is stable up to 1.4
+_BLOCK = 32  # samples that run together
 _MOST_STEPS = 10**5  # between two frames of one solution
 _EQUATION = r"u_t + (\alpha u^2 / 2 - \beta u_x + \gamma u_{xx})_x = \delta(t, x)"
 _SOLVER = "finite volumes, WENO5 and Godunov's flux; linear terms exact, ETDRK4 of order 4"
@@ -187,6 +189,7 @@ class ForcedBurgers(Generator):
             times,
             step=step * _COURANT * grid.axes[0].spacing / speed,
             parameters=[*coefficients, *forcing.reshape(-1, len(initial))],
+            block=_BLOCK,
         )
 
     def coarser(
@@ -289,6 +292,7 @@ def _forcing(grid: Grid, terms: Float) -> Callable[[float], Float]:
     angle = k * grid.axes[0].coordinates + p
     sine, cosine = a * np.sin(angle), a * np.cos(angle)
 
+    @lru_cache(maxsize=1)  # a step asks twice for its middle, and for its end, where the next one begins
     def at(time: float) -> Float:
         turns = [np.cos(w[j] * time) * sine[j] + np.sin(w[j] * time) * cosine[j] for j in range(len(a))]
         return np.asarray(sum(turns[1:], turns[0]))
@@ -312,17 +316,6 @@ def _system(
         return modes.to_modes(change if forcing is None else change + forcing(time))
 
     return Semilinear(modes, beta * modes.laplacian - gamma * modes.derivative(0, 3), rate)
-
-
-def advection_change(u: Float, alpha: Float | float, spacing: float) -> Float:
-    """Cell averages of (alpha u^2 / 2)_x for averages u (..., cells) on a circle; alpha >= 0."""
-    at, size = u.ndim - 1, u.shape[-1]
-    padded = np.concatenate([u[..., -3:], u, u[..., :3]], axis=at)
-    low, high = weno5(padded, at)
-    left, right = part(high, at, 0, size + 1), part(low, at, 1, size + 2)
-    flux = alpha / 2 * np.maximum(np.maximum(left, 0.0) ** 2, np.minimum(right, 0.0) ** 2)
-    found: Float = np.diff(flux, axis=at) / spacing
-    return found
 
 
 def solve(

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
-import os
-import platform
-import shlex
-import subprocess
-import tempfile
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sciml.datasets.numerics.compiled import compiled
 from sciml.datasets.numerics.pseudo_spectral import ETDRK4, Modes, velocity_factors
 
 Float = NDArray[np.float64]
@@ -25,26 +18,6 @@ Complex = NDArray[np.complex128]
 
 _LANES = 8  # numbers side by side in vorticity.c
 _PRIMES = (2, 3, 5)  # with other factors its transforms are no faster than those of torch
-
-logger = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=1)
-def _library() -> ctypes.CDLL | None:
-    """The compiled functions, for this processor; None, and a line in the log, where that fails."""
-    command = [*shlex.split(os.environ.get("CC", "cc")), "-O3", "-shared", "-fPIC"]
-    if platform.machine() in ("x86_64", "AMD64"):
-        command.append("-march=native")  # made where it runs, and not kept: no other processor sees it
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source, target = Path(__file__).with_name("vorticity.c"), Path(folder) / "vorticity.so"
-        try:
-            subprocess.run([*command, "-o", target, source], check=True, capture_output=True, timeout=60)
-            return ctypes.CDLL(str(target))
-        except (OSError, subprocess.SubprocessError) as error:
-            logger.info(
-                "flows are computed by NumPy, which takes longer, since %s failed: %s", command[0], error
-            )
-            return None
 
 
 def is_compiled(n: int) -> bool:
@@ -57,7 +30,7 @@ def is_compiled(n: int) -> bool:
     for prime in _PRIMES:
         while rest % prime == 0:
             rest //= prime
-    return rest == 1 and os.environ.get("SCIML_KERNELS") != "reference" and _library() is not None
+    return rest == 1 and compiled("vorticity") is not None
 
 
 class CompiledSteps:
@@ -80,7 +53,7 @@ class CompiledSteps:
     """
 
     def __init__(self, modes: Modes, viscosity: float, forcing: Complex) -> None:
-        library = _library()
+        library = compiled("vorticity")
         assert library is not None, "ask is_compiled first"
         (self._n, _), (rows, waves) = modes.grid.shape, modes.shape
         self._blocks = -(-waves // _LANES)

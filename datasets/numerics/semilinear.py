@@ -219,9 +219,9 @@ def run(
     scheme : ETDRK4 or AdditiveRungeKutta
         Both of order 4.
     block : int, optional
-        Samples that run together.  By default 8 for small grids (the last block is filled up), else 1: then
-        the bits of a sample depend neither on its neighbors nor on its place among them, since every place
-        of such a block runs through the same vector instructions.
+        Samples that run together.  By default 8 for small grids, else 1.  The last block is filled up to a
+        multiple of 8: then the bits of a sample depend neither on its neighbors nor on its place among them,
+        since every place of such a block runs through the same vector instructions.
 
     Returns
     -------
@@ -255,12 +255,13 @@ def run(
 
 
 def _blocks(step: float | Float, samples: int, size: int) -> Iterator[tuple[float, NDArray[np.int64]]]:
-    """Longest step and ``size`` rows of each block; the last row of a kind fills the last block up."""
+    """Longest step and at most ``size`` rows of each block; the last row of a kind fills the last one up."""
     steps = np.full(samples, step) if np.ndim(step) == 0 else 2.0 ** np.floor(np.log2(step))
     for h in np.unique(steps).tolist():
         rows = np.flatnonzero(steps == h)
         for first in range(0, len(rows), size):
-            yield h, rows[np.minimum(np.arange(first, first + size), len(rows) - 1)]
+            count = min(size, -(-(len(rows) - first) // _BLOCK) * _BLOCK)
+            yield h, rows[np.minimum(np.arange(first, first + count), len(rows) - 1)]
 
 
 def _march(

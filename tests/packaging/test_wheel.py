@@ -88,7 +88,8 @@ def test_wheel_holds_the_packages_and_nothing_else(built: Built) -> None:
         folder = built.tree.joinpath(FOLDERS[mapped], *parts[mapped.count(".") + 1 :])
         expected |= {"/".join([*parts, module.name]) for module in folder.glob("*.py")}
     assert modules == expected
-    assert {"sciml/py.typed", "sciml/datasets/numerics/vorticity.c"} <= names
+    sources = {f"sciml/datasets/numerics/{name}.c" for name in ("vorticity", "weno")}
+    assert {"sciml/py.typed", *sources} <= names
     assert {name.partition("/")[0] for name in names} == {"sciml", f"sciml_pde-{VERSION}.dist-info"}
     assert any(name.endswith("/LICENSE") for name in names)
 

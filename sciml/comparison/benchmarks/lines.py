@@ -36,7 +36,7 @@ def _forced(experiment: str, resolution: int) -> Benchmark:
         recipe=_RECIPE,
         source="Brandstetter et al., MP-PDE (ICLR 2022), section 4 and code: 25 frames to 25, 50 are given, "
         "squares of the errors of the other 200, mean over space, add up",
-        note="10 minutes for the data; the loss is the relative L2 error of each sample instead of the root "
+        note="2 minutes for the data; the loss is the relative L2 error of each sample instead of the root "
         "of the sum of all squares",
         published=elsewhere(
             accumulated(experiment, resolution),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sciml.datasets.navier_stokes import NavierStokes
-from sciml.datasets.numerics import compiled_vorticity
+from sciml.datasets.numerics.compiled import library
 from sciml.datasets.numerics.compiled_vorticity import is_compiled
 from sciml.datasets.numerics.vorticity import VorticitySolver
 
@@ -22,10 +22,10 @@ def compiler(monkeypatch):
 
     def use(command):
         monkeypatch.setenv("CC", command)
-        compiled_vorticity._library.cache_clear()
+        library.cache_clear()
 
     yield use
-    compiled_vorticity._library.cache_clear()
+    library.cache_clear()
 
 
 def needs_compiler():
