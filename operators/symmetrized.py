@@ -27,8 +27,8 @@ class Symmetrized(nn.Module):
     r"""The average ``S(a) = 1/|G| Σ_g g⁻¹ M(g a)`` of an operator M over a finite group G of a box.
 
     ``(g a)(ξ) = a(g⁻¹ ξ)``.  S commutes with every h in G, ``S(h a) = h S(a)``, whatever M is, because g h
-    runs over all of G as g does.  Only fields move: M sees for every g the same coordinates, those of the
-    points where it computes.
+    runs over all of G as g does.  M sees for every g the same coordinates, those of the points where it
+    computes; with `mirror` the points move along with the fields.
 
     Parameters
     ----------
@@ -51,6 +51,11 @@ class Symmetrized(nn.Module):
     periodic_nodes : bool
         Whether the points of periodic axes are nodes without the right end; a reflection then keeps the first
         point.  For cells, periodic or not, and for nodes with both ends leave it at False.
+    mirror : float, optional
+        For points that a reflection does not map onto themselves, of an operator M with coordinates: a
+        reflection takes the unit coordinate ξ to ``mirror - ξ`` (mirror is the sum of both walls), and M
+        gets the moved fields at their moved points.  S is then equivariant for fields and points together.
+        On points that the group keeps, 1 changes nothing.
 
     Attributes
     ----------
@@ -62,7 +67,8 @@ class Symmetrized(nn.Module):
     Raises
     ------
     ConfigError
-        For an unknown group or kind, or a model that does not live on a grid.
+        For an unknown group or kind, a model that does not live on a grid, or a mirror for periodic nodes or
+        for a model without coordinates.
 
     Notes
     -----
@@ -73,7 +79,7 @@ class Symmetrized(nn.Module):
     paper, which the exchange of x and y leaves as it is instead of changing its sign, leaves nothing of
     "full"; unforced decay on the torus has all of it.  Points matter as well: a grid of left ends (`Axis`
     with location "left", such as the Darcy files of neuraloperator) has no reflection, since flipping moves
-    the boundary, and "permutations" is right there.
+    the boundary: "permutations" is right there, or "full" with the points moving along (`mirror`).
 
     The images are computed one after another; in a compiled or exported graph
     for evaluation, in one batch.
@@ -105,6 +111,7 @@ class Symmetrized(nn.Module):
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
         periodic_nodes: bool = False,
+        mirror: float | None = None,
     ) -> None:
         super().__init__()
         _choose("group", group, GROUPS)
@@ -114,6 +121,7 @@ class Symmetrized(nn.Module):
         self.model, self.group, self.in_training = model, group, in_training
         self.axes = None if axes is None else tuple(int(axis) for axis in axes)
         self.inputs, self.outputs, self.periodic_nodes = tuple(inputs), tuple(outputs), periodic_nodes
+        self.mirror = mirror
         self.properties = getattr(model, "properties", self.properties)
         self.requires: tuple[str, ...] = tuple(getattr(model, "requires", ()))
         signature = inspect.signature(type(model).forward).parameters.values()
@@ -123,6 +131,12 @@ class Symmetrized(nn.Module):
             raise ConfigError(
                 f"Symmetrized: {type(model).__name__} works on points, not on a regular grid; rotate and "
                 "reflect the points themselves."
+            )
+        if mirror is not None and (periodic_nodes or "coordinates" not in needed):
+            raise ConfigError(
+                f"Symmetrized: mirror={mirror} moves the points of bounded axes for a model that needs their "
+                f"coordinates; got periodic_nodes={periodic_nodes} and a {type(model).__name__} that needs "
+                f"{', '.join(sorted(needed - {'x', 'self'})) or 'none'}. Leave mirror out."
             )
         self._checked: set[tuple[int, ...]] = set()
 
@@ -167,6 +181,10 @@ class Symmetrized(nn.Module):
             if mask is not None and masked:
                 pairs = zip(picked, mask.expand(len(x), *mask.shape[1:]).split(1), strict=True)
                 extras["mask"] = torch.cat([self._act(g, part, scalar=True) for g, part in pairs])
+            if self.mirror is not None:
+                points = extras["coordinates"]
+                pairs = zip(picked, points.expand(len(x), *points.shape[1:]).split(1), strict=True)
+                extras["coordinates"] = torch.cat([self._move(g, part) for g, part in pairs])
             y = self.model(moved, **extras)
             return torch.cat([self._undo(g, part) for g, part in zip(picked, y.split(1), strict=True)])
         if self.training and self.in_training == "step":
@@ -175,6 +193,8 @@ class Symmetrized(nn.Module):
             return self._averaged_at_once(x, elements, extras, mask if masked else None)
         total: Tensor | None = None
         for g in elements:
+            if self.mirror is not None and coordinates is not None:
+                extras["coordinates"] = self._move(g, coordinates)
             if mask is not None and masked:
                 extras["mask"] = self._act(g, mask, scalar=True)
             y = self._undo(g, self.model(self._act(g, x), **extras))
@@ -192,6 +212,8 @@ class Symmetrized(nn.Module):
         """The average with all images in one batch: a graph that holds the model once, not |G| times."""
         count = len(elements)
         repeated = {name: value.repeat(count, *[1] * (value.ndim - 1)) for name, value in extras.items()}
+        if self.mirror is not None:
+            repeated["coordinates"] = torch.cat([self._move(g, extras["coordinates"]) for g in elements])
         if mask is not None:
             mask = mask.expand(x.shape[0], *mask.shape[1:])
             repeated["mask"] = torch.cat([self._act(g, mask, scalar=True) for g in elements])
@@ -224,6 +246,13 @@ class Symmetrized(nn.Module):
         y = x.permute(*range(lead), *(lead + axis for axis in g.permutation))
         y = self._reflect(g, y)
         return y if scalar else _mix(y, *g.channels(self.inputs, "Symmetrized: inputs", x.shape[1]))
+
+    def _move(self, g: SignedPermutation, points: Tensor) -> Tensor:
+        """Where the points (batch, rank, *space) of g a lie: a field of places, which g moves too."""
+        assert self.mirror is not None
+        moved = self._act(g, points, scalar=True).unbind(1)
+        axes = zip(g.permutation, g.flips, strict=True)
+        return torch.stack([self.mirror - moved[i] if flip else moved[i] for i, flip in axes], 1)
 
     def _undo(self, g: SignedPermutation, y: Tensor) -> Tensor:
         """g⁻¹ of an output of the model."""
@@ -267,7 +296,8 @@ class Symmetrized(nn.Module):
     def _check_points(self, coordinates: Tensor) -> None:
         """Refuse points that a reflection would not map onto themselves; once for each shape."""
         shape = tuple(coordinates.shape[2:])
-        if self.group == "permutations" or shape in self._checked or coordinates.dtype.itemsize < 4:
+        free = self.group == "permutations" or self.mirror is not None
+        if free or shape in self._checked or coordinates.dtype.itemsize < 4:
             return
         for axis in range(len(shape)) if self.axes is None else self.axes:
             points = (

@@ -242,3 +242,66 @@ def test_refuses_points_without_the_symmetry() -> None:
         Symmetrized(plain)(x, points((8, 8), 1, torch.float32, **kind))
         with pytest.raises(ShapeError, match="does not map its points onto themselves"):
             Symmetrized(plain, periodic_nodes=True)(x, points((8, 8), 1, torch.float32, **kind))
+
+
+@pytest.mark.parametrize("group", ["full", "reflections", "permutations"])
+def test_a_mirror_changes_nothing_on_points_that_the_group_keeps(group: Any) -> None:
+    x, at = fields(2, 3, 8, 8), points((8, 8), 2)
+    kept, moving = (Symmetrized(Uneven(), group=group, mirror=mirror).eval() for mirror in (None, 1.0))
+    assert (kept(x, coordinates=at) - moving(x, coordinates=at)).abs().max() < TOLERANCE[torch.float64]
+
+
+def test_with_a_mirror_the_points_move_along() -> None:
+    """S(h a, h points) = h S(a, points) on left ends, whose reflection are other points."""
+    x, at = fields(2, 3, 8, 8), points((8, 8), 2, location="left")
+    model = Symmetrized(Uneven(), mirror=1.1).eval()
+    value = model(x, coordinates=at)
+    for order, flips in signed_permutations(2):
+        there = moved(at, order, flips)[:, list(order)]
+        for axis in flips:
+            there[:, axis] = 1.1 - there[:, axis]
+        wanted = moved(value, order, flips)
+        assert (model(moved(x, order, flips), coordinates=there) - wanted).abs().max() < 1e-12
+    assert (model(x.mT.flip(2), coordinates=at) - value.mT.flip(2)).abs().max() > 1e-2
+
+
+class Places(nn.Module):
+    """What it is given as coordinates."""
+
+    rank, in_channels = 2, 1
+
+    def forward(self, x: Tensor, coordinates: Tensor) -> Tensor:
+        return (coordinates**2).sum(1, keepdim=True) + x
+
+
+@pytest.mark.parametrize("mode", ["sample", "step", "average"])
+def test_in_training_a_mirror_moves_the_points_of_every_element(mode: Any) -> None:
+    at = points((4, 4), 3, location="left")
+    model = Symmetrized(Places(), in_training=mode, mirror=1.5)
+    # |g ξ|² at the point ξ itself: each coordinate, or its mirror image, of all choices.
+    squares = [torch.stack([at**2, (1.5 - at) ** 2])[i, :, j] for i in (0, 1) for j in (0, 1)]
+    choices = [squares[i] + squares[j] for i in (0, 2) for j in (1, 3)]
+    seen = set()
+    for _ in range(60):  # four choices: none of 60 draws misses one, but for (3/4)^60
+        y = model(torch.zeros(3, 1, 4, 4, dtype=torch.float64), coordinates=at)[:, 0]
+        if mode == "average":
+            assert (y - torch.stack(choices).mean(0)).abs().max() < 1e-12
+            return
+        for row in range(3):
+            seen |= {k for k, c in enumerate(choices) if (y[row] - c[row]).abs().max() < 1e-12} or {-1}
+    assert seen == {0, 1, 2, 3}
+
+
+def test_in_a_graph_all_images_are_one_batch_with_their_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, at = fields(2, 3, 8, 8), points((8, 8), 2, location="left")
+    model = Symmetrized(Uneven(), mirror=1.1).eval()
+    one_by_one = model(x, coordinates=at)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert (model(x, coordinates=at) - one_by_one).abs().max() < TOLERANCE[torch.float64]
+
+
+def test_a_mirror_needs_bounded_axes_and_coordinates() -> None:
+    with pytest.raises(ConfigError, match="mirror=1.0 moves the points of bounded axes"):
+        Symmetrized(Uneven(), periodic_nodes=True, mirror=1.0)
+    with pytest.raises(ConfigError, match="Leave mirror out"):
+        Symmetrized(FNO(2, 1, 1, modes=2, width=4, coordinates=False), mirror=1.0)
