@@ -13,7 +13,7 @@ from sciml.operators.box import Box, check_counts
 from sciml.operators.multigrid import Cycle, VCycle
 from sciml.operators.pointwise import Pointwise
 from sciml.operators.properties import Properties
-from sciml.operators.stencils import Boundary, boundary_per_axis, suited_boundary
+from sciml.operators.stencils import Boundary, boundary_per_axis, in_layout, suited_boundary
 
 if TYPE_CHECKING:
     from sciml.grid import Grid
@@ -144,7 +144,7 @@ class MgNO(nn.Module):
         ShapeError
             If a shape does not fit, or coordinates are needed and missing.
         """
-        v = self.box.enter(x, coordinates)
+        v = in_layout(self.box.enter(x, coordinates))
         self.cycle.check_grid("MgNO", v.shape[2:])
         for layer in self.layers:
             v = layer(v)

@@ -6,6 +6,7 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from sciml.kernels.pointwise import pointwise_mlp
 
@@ -37,6 +38,8 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, *space) -> (batch, out_channels, *space)."""
+        if x.stride(1) == 1:  # channels side by side in memory: they stay so
+            return linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
         weight = self.weight.expand(x.shape[0], *self.weight.shape)
         y = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
         return y.reshape(x.shape[0], self.weight.shape[0], *x.shape[2:])

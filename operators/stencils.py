@@ -175,4 +175,7 @@ def in_layout(x: Tensor) -> Tensor:
     time on 64 x 64 points, a convolution alone down to 0.5.
     """
     layout = _LAYOUTS.get(x.ndim - 2)
-    return x if layout is None or x.device.type != "cpu" else x.contiguous(memory_format=layout)
+    if layout is None or x.device.type != "cpu":
+        return x
+    # A single channel is in either order, and convolutions go by the strides.
+    return x.contiguous(memory_format=layout) if x.shape[1] > 1 else x.clone(memory_format=layout)

@@ -11,12 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sciml.description import describable
 from sciml.errors import DataError, ShapeError, nearest
 
 Location = Literal["node", "cell", "left"]
 Float = NDArray[np.float64]
 
 
+@describable
 @dataclass(frozen=True)
 class Axis:
     """Uniform points on the interval [lower, upper].
@@ -150,6 +152,7 @@ class Axis:
         return cls(name, float(lower), float(upper), int(values.size), location, periodic, units)
 
 
+@describable
 @dataclass(frozen=True)
 class Grid:
     """The tensor product of axes, x first (``indexing="ij"``).

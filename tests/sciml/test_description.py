@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.optim import AdamW
 from sciml.description import build, describable, describe
 from sciml.errors import ConfigError
 from sciml.grid import Grid
-from sciml.metrics import relative_l2
+from sciml.metrics import relative_h1, relative_l2
 from sciml.operators.fno import FNO
 from sciml.trainer import EarlyStop, Phase
 
@@ -25,10 +26,16 @@ def test_round_trip_through_json() -> None:
         [1, 2.5, None, True, ("a", "b"), {"k": torch.float64}],
         nn.GELU,
         relative_l2,
+        partial(relative_h1, grid=Grid.box((5, 4), upper=2.0, periodic=(True, False))),
     ]
     for value in values:
         text = json.dumps(describe(value))
         assert json.dumps(describe(build(json.loads(text)))) == text
+
+
+def test_a_grid_is_built_again() -> None:
+    grid = Grid.box((5, 4), upper=(1.0, 2.0), location="node", periodic=(True, False), units="m")
+    assert build(json.loads(json.dumps(describe(grid)))) == grid == pickle.loads(pickle.dumps(grid))
 
 
 def test_built_model_is_the_same_model() -> None:
