@@ -83,7 +83,7 @@ def slice_means(weights: Tensor, values: Tensor, mask: Tensor | None = None) -> 
     Parameters
     ----------
     weights : (batch, heads, point, slice)
-        Non-negative.
+        Non-negative, finite also where the mask is false.
     values : (batch, heads, point, size)
     mask : (batch, point) bool, optional
         True at the points that count.
@@ -99,10 +99,11 @@ def slice_means(weights: Tensor, values: Tensor, mask: Tensor | None = None) -> 
     tensor([[[[3.]]]])
     """
     weights, values = _widened(weights), _widened(values)
-    weights = weights if mask is None else _only(weights, mask)
+    counted = torch.cat((values, torch.ones_like(values[..., :1])), dim=-1)
+    counted = counted if mask is None else _only(counted, mask)
     with without_autocast(weights.device.type):
-        found = weights.mT @ values
-    return found / torch.maximum(weights.sum(dim=2).unsqueeze(-1), _least(weights, mask))
+        sums = weights.mT @ counted
+    return sums[..., :-1] / torch.maximum(sums[..., -1:], _least(weights, mask))
 
 
 def with_waves(coordinates: Tensor, count: int) -> Tensor:

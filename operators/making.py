@@ -31,10 +31,10 @@ def make_model(
     """The model that ``factory`` makes for these data.
 
     The factory gets those of rank, in_channels, out_channels and data that it names, and ``settings``. A
-    class that has ``suited(grid)`` starts from what suits the grid; a partial starts from its own arguments,
-    and only what it cannot do without comes from there. On points an operator that names ``parameters`` or
-    ``functions`` is told how many numbers the samples have, and how long the rows, coordinates and values, of
-    each function on points of its own are.
+    class that has ``suited(grid)`` starts from what suits the grid, and with ``suited_points()`` from what
+    suits points and meshes; a partial starts from its own arguments, and only what it cannot do without comes
+    from there. On points an operator that names ``parameters`` or ``functions`` is told how many numbers the
+    samples have, and how long the rows, coordinates and values, of each function on points of its own are.
 
     Parameters
     ----------
@@ -95,11 +95,12 @@ def _suited(
 ) -> dict[str, Any]:
     """The arguments from which an operator of ours starts on these data."""
     promises, suited = getattr(base, "properties", None), getattr(base, "suited", None)
-    if data.kind != "grid":
-        if promises is not None and promises.needs_grid:
-            raise ConfigError(f"{who} needs fields on a grid; {data.path} has them on {data.kind}.")
-        return {}
-    found = suited(data.grid) if suited is not None else {}
+    if data.kind == "grid":
+        found = suited(data.grid) if suited is not None else {}
+    elif promises is not None and promises.needs_grid:
+        raise ConfigError(f"{who} needs fields on a grid; {data.path} has them on {data.kind}.")
+    else:
+        found = getattr(base, "suited_points", dict)()
     return {
         name: v for name, v in found.items() if bare or parameters[name].default is inspect.Parameter.empty
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Words = Sequence[Beyond]
 
 TEMPERATURE, COLDEST, HOTTEST = 0.5, 0.1, 5.0  # at the start, and bounds, of the authors' code for grids
+SLOWEST = 1e-4  # frequency at which time is told, the least; of the authors' code, as the network behind it
 SPREAD, OF_WIDTH = 0.02, 128  # standard deviation of the weights at the start, published for this width
 
 
@@ -45,11 +47,13 @@ class Sliced:
     waves : int
         Without reference points the place of a point is told by its coordinates and, along every axis, sine
         and cosine of π k ξ for k from 1 to this number.
+    time : float, optional
+        All points are told the ``time`` of the sample over this time; None does not tell it.
 
     Raises
     ------
     ConfigError
-        If a number is below 1, of waves below 0.
+        If a number is below 1, of waves below 0, or the time is not positive.
     """
 
     depth: int = 8
@@ -57,15 +61,23 @@ class Sliced:
     slices: int = 64
     expansion: int = 1
     waves: int = 0
+    time: float | None = None
 
     def __post_init__(self) -> None:
-        check_counts("Sliced", {**asdict(self), "waves": self.waves + 1})
+        counts = {name: value for name, value in asdict(self).items() if name != "time"}
+        check_counts("Sliced", {**counts, "waves": self.waves + 1})
+        if self.time is not None and not self.time > 0:
+            raise ConfigError(f"Sliced: time is positive or None, got {self.time}.")
 
 
 _SOURCE = "Wu et al., ICML 2024 (arXiv:2402.02366), scripts of the authors' repository"
 published: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "elasticity": ({"width": 128, "layers": Sliced()}, f"{_SOURCE}: elasticity"),
     "airfoil": ({"width": 128, "layers": Sliced(), "stencil": "zeros"}, f"{_SOURCE}: airfoil, pipe"),
+    "plasticity": (
+        {"width": 128, "layers": Sliced(time=1.0), "stencil": "zeros"},
+        f"{_SOURCE}: plasticity, the die in, a time of it out",
+    ),
     "darcy": (
         {"width": 128, "layers": Sliced(), "stencil": "zeros", "reference": 8},
         f"{_SOURCE}: Darcy at 85 x 85",
@@ -82,7 +94,8 @@ published: Mapping[str, tuple[Mapping[str, Any], str]] = {
 class Transolver(nn.Module):
     r"""Transolver: points belong to slices, slices attend to each other, points take back what they find.
 
-    ``z_0 = W₂ σ(W₁ (ξ, a, θ))`` from location, input and numbers of the sample; a block is ``z ↦ z + P(N z)``
+    ``z_0 = W₂ σ(W₁ (ξ, a, θ))`` from location, input and numbers of the sample, and features of time if they
+    are asked for; a block is ``z ↦ z + P(N z)``
     and ``z ↦ z + W₄ σ(W₃ N z)``, N layer normalization, σ GELU; ``u = W N z_depth``. The physics attention P
     is, in each head, with affine maps ``x_i``, ``f_i`` of the features of point i,
 
@@ -136,7 +149,7 @@ class Transolver(nn.Module):
 
     What differs from the authors' code: means over slices without 1e-5 in their denominators; temperatures
     are bounded off grids too; the start for widths other than 128; waves; without input channels no vector is
-    added to the features, since a bias does so. There is no embedding of time.
+    added to the features, since a bias does so; time is counted in a unit of the user's.
 
     Source: Wu, Luo, Wang, Wang, Long, *Transolver: A Fast Transformer Solver for PDEs on General Geometries*,
     ICML 2024 (arXiv:2402.02366), section 3; details follow the authors' code.
@@ -177,12 +190,14 @@ class Transolver(nn.Module):
             raise ConfigError(f"Transolver: reference must be at least 0, got {reference}.")
         self.rank, self.in_channels, self.out_channels = rank, in_channels, out_channels
         self.cloud = Cloud("Transolver", rank, in_channels, parameters=parameters)
-        self.requires, self.reference = self.cloud.requires, reference
+        self.reference, clocked = reference, self.layers.time is not None
+        self.requires = (*self.cloud.requires, *(("time",) if clocked else ()))
         words = None if stencil is None else boundary_per_axis("Transolver", stencil, rank)
         if words is not None:
             self.properties = replace(type(self).properties, needs_grid=True, resolution_bound=True)
         into = (reference**rank or rank * (1 + 2 * self.layers.waves)) + in_channels + parameters
         self.entrance = mlp(into, 2 * width, width)
+        self.clock = _Clock(width, self.layers.time) if self.layers.time is not None else None
         self.blocks = nn.ModuleList(_Block(width, self.layers, words) for _ in range(self.layers.depth))
         self.norm, self.exit = nn.LayerNorm(width), nn.Linear(width, out_channels)
         self.apply(lambda module: _start(module, SPREAD * sqrt(OF_WIDTH / width)))
@@ -193,6 +208,7 @@ class Transolver(nn.Module):
         coordinates: Tensor | None = None,
         mask: Tensor | None = None,
         parameters: Tensor | None = None,
+        time: Tensor | None = None,
     ) -> Tensor:
         """Apply the operator.
 
@@ -205,7 +221,8 @@ class Transolver(nn.Module):
         mask : (batch, point) bool, optional
             True at points, False at padding.
         parameters : (batch, p), optional
-            Needed if the model was built for some, else ignored.
+            Needed if the model was built for some, else ignored, as time is.
+        time : (batch,), optional
 
         Returns
         -------
@@ -226,6 +243,8 @@ class Transolver(nn.Module):
         parts = (self._places(rows.coordinates), rows.values)
         # The sum over blocks stays in the precision of the input, also under autocast.
         z = self.entrance(self.cloud.at_every_point(parts, parameters)).to(x.dtype)
+        if self.clock is not None:
+            z = z + self.clock(time, len(x)).to(x.dtype)
         for block in self.blocks:
             z = block(z, rows.mask, rows.space)
         return rows.back(self.exit(self.norm(z)))
@@ -253,10 +272,35 @@ class Transolver(nn.Module):
         return {"width": 32, "layers": Sliced(depth=4, heads=4, slices=32), "stencil": stencil}
 
     @staticmethod
+    def suited_points() -> dict[str, Any]:
+        """Arguments to start from on points and meshes: small, for training on a few cores."""
+        return {"width": 64, "layers": Sliced(depth=4, heads=4, slices=32, expansion=2, waves=4)}
+
+    @staticmethod
     def small(rank: int, in_channels: int, out_channels: int) -> Transolver:
         """A tiny instance that trains in seconds, for tests."""
-        layers = Sliced(depth=2, heads=4, slices=8, expansion=2)
+        layers = Sliced(depth=2, heads=4, slices=16, expansion=2, waves=4)
         return Transolver(rank, in_channels, out_channels, width=32, layers=layers)
+
+
+class _Clock(nn.Module):
+    """Features of a time t: a network of ``cos(ω t)`` and ``sin(ω t)`` with ω from 1 down to 1e-4."""
+
+    def __init__(self, width: int, unit: float) -> None:
+        super().__init__()
+        self.unit, self.waves = unit, (width + 1) // 2
+        self.inward, self.outward = nn.Linear(2 * self.waves, width), nn.Linear(width, width)
+
+    def forward(self, time: Tensor | None, batch: int) -> Tensor:
+        """(batch,) -> (batch, 1, width)."""
+        if time is None or tuple(time.shape) != (batch,):
+            got = "none" if time is None else tuple(time.shape)
+            raise ShapeError(f"Transolver: time must have shape ({batch},), got {got}.")
+        weight = self.inward.weight
+        powers = torch.arange(self.waves, dtype=weight.dtype, device=weight.device) / self.waves
+        phases = time[:, None, None].to(weight.dtype) / self.unit * SLOWEST**powers
+        features: Tensor = self.outward(silu(self.inward(torch.cat((phases.cos(), phases.sin()), dim=-1))))
+        return features
 
 
 class _Block(nn.Module):
@@ -310,7 +354,9 @@ class PhysicsAttention(nn.Module):
 
     def shares(self, places: Tensor) -> Tensor:
         """How far each point belongs to each slice, (batch, heads, point, slice); sums over slices are 1."""
-        scores: Tensor = self.slicing(places) / self.temperature.clamp(COLDEST, HOTTEST)
+        # The temperature divides the weights, of which a head has one set, and not the scores of every point.
+        colder = 1 / self.temperature.clamp(COLDEST, HOTTEST)
+        scores = places @ (self.slicing.weight.mT * colder) + self.slicing.bias * colder
         return scores.softmax(dim=-1)
 
     def _sent(self, z: Tensor, space: tuple[int, ...] | None) -> Tensor:

@@ -17,12 +17,15 @@ from sciml.neighbors import Neighborhood
 from sciml.normalization import Normalization
 from sciml.padding import mask_of, padded
 from sciml.reading import RESIDENT_BYTES, Samples
+from sciml.schema import Statistics
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Item = dict[str, NDArray[Any]]
+
+_UNIT = Statistics(*(np.array([value]) for value in (0.0, 1.0, 0.0, 1.0)))  # of what is left as it is
 
 
 class Feed(Protocol):
@@ -158,7 +161,8 @@ class PointFeed:
     All outputs live on the points, or all on the cells, which then stand for their centers.  Of the inputs,
     fields on the same points become the channels of x (there may be none: a map of coordinates alone),
     functions on points of their own become ``functions``, and parameters ``parameters``, in the order given.
-    The ``weights`` of meshes are those of `Mesh.weights`, or the measures of the cells.
+    The name of a boundary of meshes is a channel of x as well: how far each point is from it, see
+    `distances`.  The ``weights`` of meshes are those of `Mesh.weights`, or the measures of the cells.
 
     Parameters
     ----------
@@ -185,9 +189,10 @@ class PointFeed:
         self.dataset, self.neighbors = dataset, neighbors
         self._beside = Beside(dataset, inputs)
         self.inputs = [name for name in inputs if name not in self._beside]
+        self._boundaries = boundaries_of(dataset)
         self.outputs = list(outputs)
         self._on = self._common([*self.outputs, *self.inputs])
-        self.encoder = _normalization(dataset, self.inputs)
+        self.encoder = _normalization(dataset, self.inputs, as_they_are=self._boundaries)
         near = ("neighbors",) if neighbors is not None else ()
         self._measured = ("weights",) if dataset.kind == "mesh" else ()
         self.keys = ("x", "y", "coordinates", "mask", *self._measured, *near, *self._beside.keys)
@@ -236,17 +241,40 @@ class PointFeed:
 
     stored = read
 
+    def thinned(
+        self, tensors: Sequence[Tensor], count: int, generator: torch.Generator
+    ) -> tuple[Tensor, ...]:
+        """Tensors of ``keys`` with ``count`` random points of each sample, all where there are no more.
+
+        Quadrature weights grow so that their sum is what it was, in the mean over draws.
+        """
+        batch = dict(zip(self.keys, tensors, strict=True))
+        mask = batch["mask"]
+        # Real points come first, in random order.
+        picked = (torch.rand(mask.shape, generator=generator) + ~mask).argsort(dim=1)[:, :count]
+        for name in ("x", "y", "coordinates", "mask", *self._measured):
+            values = batch[name]
+            index = picked.reshape(*picked.shape, *(1,) * (values.ndim - 2))
+            batch[name] = values.gather(1, index.expand(*picked.shape, *values.shape[2:]))
+        if self._measured:
+            batch["weights"] = batch["weights"] * (mask.sum(1) / batch["mask"].sum(1))[:, None]
+        return tuple(batch.values())
+
     def _load(self, rows: Sequence[int]) -> list[Item]:
         """The arrays of each sample, without padding."""
         data, items = self.dataset, self._beside.read(rows)
+        places = data.places(rows, self._on, unit=True)
         for key, names in (("x", self.inputs), ("y", self.outputs)):
-            columns = [data.arrays(name, rows) for name in names]
+            columns = [
+                self._distances(name, rows, places) if name in self._boundaries else data.arrays(name, rows)
+                for name in names
+            ]
             counts = data.count(rows, self._on)
             for i, item in enumerate(items):
                 parts = [c[i].reshape(counts[i], -1) for c in columns]
                 item[key] = np.concatenate([*parts, np.empty((counts[i], 0))], axis=1).astype(np.float32)
-        for item, places in zip(items, data.places(rows, self._on, unit=True), strict=True):
-            item["coordinates"] = places.astype(np.float32)
+        for item, own in zip(items, places, strict=True):
+            item["coordinates"] = own.astype(np.float32)
         for item, row in zip(items, rows, strict=True):
             if self._measured:
                 mesh = data.mesh(row)
@@ -256,6 +284,17 @@ class PointFeed:
             if self.neighbors is not None:
                 item["neighbors"] = self.neighbors(self._points(row))
         return items
+
+    def _distances(
+        self, name: str, rows: Sequence[int], places: Sequence[NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """How far the places of each sample are from a boundary, in the unit box."""
+        found = []
+        for row, own, nodes in zip(rows, places, self.dataset.places(rows, unit=True), strict=True):
+            mesh = self.dataset.mesh(row)
+            assert isinstance(mesh, Mesh)
+            found.append(distances(own, nodes[mesh.on(name)]))
+        return found
 
     def _points(self, row: int) -> Points:
         """The points of a sample in the units of the file; of cells their centers."""
@@ -285,6 +324,23 @@ def feed_of(
     if neighbors is not None:
         raise ConfigError("Supervised: neighbors are those of points or meshes; this dataset is on a grid.")
     return GridFeed(dataset, inputs, outputs)
+
+
+def distances(places: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """From each place (place, dim) of the unit box to the nearest of others: (place,).
+
+    Where there are none, the diagonal of the box: nothing in it is farther away.
+
+    Examples
+    --------
+    >>> distances(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 0.5], [0.0, 1.0]]))
+    array([0.5, 1. ])
+    """
+    from scipy.spatial import cKDTree
+
+    if not len(others):
+        return np.full(len(places), np.sqrt(places.shape[1]))
+    return np.asarray(cKDTree(others).query(places)[0])
 
 
 def together(items: Sequence[Item], keys: Sequence[str]) -> tuple[Tensor, ...]:
@@ -321,8 +377,17 @@ def cleared(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim)), values, 0.0)
 
 
-def _normalization(dataset: Dataset, names: Iterable[str]) -> Normalization:
-    return Normalization.from_statistics([dataset.statistics(name) for name in names])
+def boundaries_of(dataset: Dataset) -> tuple[str, ...]:
+    """The names of the boundaries of meshes that may be inputs: not those of fields."""
+    mesh = dataset.mesh(0) if dataset.kind == "mesh" and len(dataset) else None
+    known = mesh.boundary_names if isinstance(mesh, Mesh) else ()
+    return tuple(name for name in known if name not in dataset.fields)
+
+
+def _normalization(dataset: Dataset, names: Iterable[str], as_they_are: Sequence[str] = ()) -> Normalization:
+    return Normalization.from_statistics(
+        [_UNIT if name in as_they_are else dataset.statistics(name) for name in names]
+    )
 
 
 def _encoded(normalization: Normalization, x: Tensor) -> Tensor:

@@ -190,6 +190,25 @@ class Mesh(Points):
                 np.add.at(found, array[:, : shape.corners], share[:, None])
         return found
 
+    def on(self, boundary: str) -> NDArray[np.bool_]:
+        """Which points lie on a boundary, (point,).
+
+        Raises
+        ------
+        DataError
+            If the mesh has no boundary of this name.
+
+        Examples
+        --------
+        >>> line = Mesh([[0.0], [1.0]], ("x",), cells={"line": [[0, 1]]}, boundary=[0, 1],
+        ...     boundary_names=("inside", "end"))
+        >>> line.on("end")
+        array([False,  True])
+        """
+        if self.boundary is None or boundary not in self.boundary_names:
+            raise DataError(f"Mesh: there is no boundary {boundary!r}, only {self.boundary_names}.")
+        return np.asarray(np.equal(self.boundary, self.boundary_names.index(boundary)))
+
     def edges(self) -> Integers:
         """Pairs of points that the edge of a cell joins, each once, the smaller number first: (edge, 2)."""
         pairs = [

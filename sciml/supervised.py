@@ -13,7 +13,7 @@ from sciml import processes
 from sciml.calling import call, dtype_of, evaluating, try_out
 from sciml.description import describable
 from sciml.errors import ConfigError
-from sciml.feeding import GridFeed, Loss, feed_of
+from sciml.feeding import GridFeed, Loss, PointFeed, feed_of
 from sciml.metrics import relative_l2
 from sciml.neighbors import Neighborhood
 from sciml.normalization import Normalization
@@ -45,7 +45,8 @@ class Supervised(Objective):
         A split, such as ``data.train``.
     inputs, outputs : names of fields
         ``inputs`` may also name parameters and functions on points of their own, which go to models that ask
-        for ``parameters`` or ``functions``.  On points there may be no other input (a map of coordinates
+        for ``parameters`` or ``functions``, and boundaries of meshes: the distance of each point to one, in
+        the unit box, is a channel like a field.  On points there may be no other input (a map of coordinates
         alone), and outputs may live on cells, if the input fields do.
     loss : callable
         (prediction, target) to values per sample, such as the functions of `sciml.metrics`.
@@ -55,13 +56,17 @@ class Supervised(Objective):
         Samples per optimizer step.
     workers : int
         Processes that read ahead.  0 keeps small data in memory and reads large data in the training process.
+    points : int, optional
+        On points and meshes a step sees so many random ones of each sample, others in every step. Operators
+        that take means over points learn from more samples in the same time; judging takes all points.
     neighbors : callable, optional
         On points: which are neighbors, such as `sciml.neighbors.Radius`; found once for each sample.
 
     Raises
     ------
     ConfigError
-        For an empty split, unknown ``space``, or a batch size or worker count out of range.
+        For an empty split, unknown ``space``, a number out of range, or a choice of points on a grid or
+        together with neighbors.
     DataError
         For an unknown field.
     """
@@ -76,6 +81,7 @@ class Supervised(Objective):
         space: Literal["physical", "encoded"] = "physical",
         batch_size: int = 16,
         workers: int = 0,
+        points: int | None = None,
         neighbors: Neighborhood | None = None,
     ) -> None:
         check_settings("Supervised", dataset, space=space, batch_size=batch_size, workers=workers)
@@ -87,6 +93,12 @@ class Supervised(Objective):
         self.batch_size, self.workers, self.neighbors = batch_size, workers, neighbors
         self.decoder = Normalization.from_statistics([dataset.statistics(name) for name in self.outputs])
         self.feed = feed_of(dataset, self.inputs, self.outputs, neighbors)
+        self.points = points
+        if points is not None and (points < 1 or neighbors is not None or dataset.kind == "grid"):
+            raise ConfigError(
+                f"Supervised: points={points} must be at least 1; it is for points and meshes, without "
+                "neighbors, of which a choice of points would leave few."
+            )
         self.encoder = self.feed.encoder
         self._ahead = ReadAhead(self.feed.stored, workers) if workers else None
 
@@ -100,6 +112,7 @@ class Supervised(Objective):
             space=self.space,
             batch_size=self.batch_size,
             workers=self.workers,
+            points=self.points,
             neighbors=self.neighbors,
         )
 
@@ -112,6 +125,8 @@ class Supervised(Objective):
             tensors = self.feed.read(rows(step))
         else:
             tensors = self._ahead.batch(step, streams.seed, rows)
+        if self.points is not None and isinstance(self.feed, PointFeed):
+            tensors = self.feed.thinned(tensors, self.points, streams.of("points").generator(step))
         return self._batch(tensors, dtype_of(model))
 
     def _batch(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Batch:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sciml.dataset import Dataset
 from sciml.errors import DataError, nearest
-from sciml.feeding import Loss
+from sciml.feeding import Loss, boundaries_of
 from sciml.metrics import relative_l2
 from sciml.rollout import Rollout
 from sciml.streams import Streams
@@ -20,11 +20,15 @@ from sciml.unroll import Stepping
 
 @dataclass(frozen=True)
 class Task:
-    """Input and output fields; with ``stepping`` the outputs are a state that goes in as well."""
+    """Input and output fields; with ``stepping`` the outputs are a state that goes in as well.
+
+    ``points`` are those of `Supervised`.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     stepping: Stepping | None = None
+    points: int | None = None
 
     def objective(
         self, data: Dataset, *, batch_size: int, workers: int = 0, loss: Loss = relative_l2
@@ -32,7 +36,9 @@ class Task:
         """What a training on these samples minimizes."""
         if self.stepping is None:
             sides = list(self.inputs), list(self.outputs)
-            return Supervised(data, *sides, loss=loss, batch_size=batch_size, workers=workers)
+            return Supervised(
+                data, *sides, loss=loss, batch_size=batch_size, workers=workers, points=self.points
+            )
         return Rollout(
             data,
             list(self.outputs),
@@ -95,8 +101,8 @@ def task_of(
         If the file states no task, or one that is neither kind, or lacks a field.
     """
     stated, on_grid = data.attributes.get("task", {}), data.kind == "grid"
-    # On points a number goes in beside the fields.
-    known = [*data.fields, *(() if on_grid else data.parameter_names)]
+    # On points numbers and distances to boundaries go in beside the fields.
+    known = [*data.fields, *(() if on_grid else (*data.parameter_names, *boundaries_of(data)))]
     for name in (*inputs, *outputs):
         if name not in known:
             raise DataError(

@@ -204,6 +204,8 @@ class Benchmark:
         Only every n-th point or frame, see `Dataset.subsampled`.
     start : int
         Frame, of those that ``every`` leaves, at which the judged roll-outs begin; training sees all.
+    points : int, optional
+        Random points of each sample that a step of the training sees, on points and meshes.
     loss : callable
     metric : str
         That decides; the mean over test samples.
@@ -226,6 +228,7 @@ class Benchmark:
     stepping: Stepping | None = None
     every: Mapping[str, Any] = field(default_factory=dict)
     start: int = 0
+    points: int | None = None
     loss: Loss = relative_l2
     metric: str = "relative_l2"
     recipe: Recipe = field(default_factory=Recipe)
@@ -252,6 +255,7 @@ class Benchmark:
             "stepping": None if self.stepping is None else stepping_card(self.stepping),
             "every": dict(self.every),
             "start": self.start,
+            **({} if self.points is None else {"points": self.points}),
             "loss": describe(self.loss),
             "metric": f"{self.metric}, in physical units, mean over test samples",
             "recipe": {name: value for name, value in recipe.items() if name != "steps"},

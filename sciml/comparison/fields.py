@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +139,8 @@ class FieldContest(Contest[Entry]):
     def task(self) -> Task:
         """What is learned."""
         b = self.benchmark
-        return task_of(self.data, b.inputs, b.outputs, b.stepping or Stepping())
+        found = task_of(self.data, b.inputs, b.outputs, b.stepping or Stepping())
+        return found if b.points is None else replace(found, points=b.points)
 
     @property
     def grid(self) -> Grid | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import sqrt
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
+from sciml.operators.making import make_model
 from sciml.operators.transolver import PhysicsAttention, Sliced, Transolver, published
 
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-13}
@@ -73,13 +77,20 @@ def size(width: int, layers: Sliced, into: int, out: int, taps: int) -> int:
     block = attention + 4 * width + linear(width, layers.expansion * width)
     block += linear(layers.expansion * width, width)
     ends = linear(into, 2 * width) + linear(2 * width, width) + 2 * width + linear(width, out)
-    return layers.depth * block + ends
+    clock = 0 if layers.time is None else 2 * linear(width, width)
+    return layers.depth * block + ends + clock
 
 
 def test_t13_published_models() -> None:
     """Elasticity has coordinates alone; the others a field, 8 x 8 distances, and 3 x 3 convolutions."""
     counts = {}
-    for name, channels in (("elasticity", 0), ("airfoil", 0), ("darcy", 1), ("navier-stokes", 10)):
+    for name, channels in (
+        ("elasticity", 0),
+        ("airfoil", 0),
+        ("plasticity", 1),
+        ("darcy", 1),
+        ("navier-stokes", 10),
+    ):
         arguments, _ = published[name]
         with torch.device("meta"):
             model = Transolver(2, channels, 1, **arguments)
@@ -159,3 +170,36 @@ def test_reference_points_tell_the_place_by_distances(rank: int) -> None:
     assert model(random(1, 5, 1), ξ).shape == (1, 5, 1)
     with pytest.raises(ConfigError, match="reference must be at least 0"):
         Transolver(rank, 1, 1, reference=-1)
+
+
+def test_the_time_of_a_sample_is_told_in_its_unit() -> None:
+    """Waves of t / unit with frequencies falling from 1 toward 1e-4, through two layers with Swish."""
+    torch.manual_seed(0)
+    layers = Sliced(1, heads=2, slices=2, time=4.0)
+    model = Transolver(1, 1, 1, width=6, layers=layers, parameters=1).double()
+    assert model.requires == ("coordinates", "parameters", "time")
+    x, ξ, numbers, t = random(2, 7, 1), torch.rand(2, 7, 1).double(), random(2, 1), torch.tensor([0.0, 3.0])
+    found = model(x, ξ, parameters=numbers, time=t)
+    clock = model.clock
+    assert clock is not None
+    phases = (t.double() / 4)[:, None] * 1e-4 ** (torch.arange(3).double() / 3)
+    waves = torch.cat((phases.cos(), phases.sin()), dim=-1)
+    torch.testing.assert_close(clock(t, 2)[:, 0], clock.outward(silu(clock.inward(waves))), **EXACT)
+    # Numbers alone do not tell the time apart, and both samples see their own.
+    torch.testing.assert_close(model(x[1:], ξ[1:], parameters=numbers[1:], time=t[1:]), found[1:], **EXACT)
+    assert not torch.allclose(model(x, ξ, parameters=numbers, time=t + 1), found, rtol=1e-6)
+    with pytest.raises(ShapeError, match=r"time must have shape \(2,\), got none"):
+        model(x, ξ, parameters=numbers)
+    with pytest.raises(ConfigError, match="time is positive or None"):
+        Sliced(time=0.0)
+
+
+def test_starts_small_on_meshes() -> None:
+    data: Any = SimpleNamespace(kind="mesh", rank=2, fields={}, parameter_names=("level",))
+    model = make_model("mine", Transolver, {}, in_channels=1, out_channels=1, data=data)
+    assert isinstance(model, Transolver)
+    assert model.layers == Transolver.suited_points()["layers"] and model.requires[-1] == "parameters"
+    published_one = make_model(
+        "mine", partial(Transolver, width=128), {}, in_channels=1, out_channels=1, data=data
+    )
+    assert isinstance(published_one, Transolver) and published_one.layers == Sliced()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torch.optim import AdamW
 
 from sciml import metrics
 from sciml.dataset import Dataset, Field, open_dataset, write_dataset
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.feeding import masked
 from sciml.grid import Grid
 from sciml.mesh import Mesh, Points, PointSet
@@ -25,6 +26,7 @@ from sciml.neighbors import CellEdges, Nearest, Radius
 from sciml.objective import total
 from sciml.streams import Streams
 from sciml.supervised import Supervised
+from sciml.task import task_of
 from sciml.trainer import Trainer
 
 COUNT = 24
@@ -426,3 +428,70 @@ def test_the_command_line_trains_on_meshes_and_reports_with_pictures(
     assert found["samples"] == len(test.dataset) and stored["rows"][0]["seconds"] > 0
     status, _, log = run("train", data.path, "--operator", "fno", *fields, "--outputs", "u")
     assert status == 2 and "fno needs fields on a grid" in log
+
+
+def test_a_step_may_see_a_choice_of_points(tmp_path: Path) -> None:
+    """Real points of their sample, no one twice, others in another step; judging takes all."""
+    data = write(tmp_path)
+    task = Supervised(data, ["a", "c"], ["u"], batch_size=6, points=15)
+    model = nn.Linear(1, 1)
+    first, again, later = (task.draw(step, model, Streams(0)) for step in (0, 0, 1))
+    whole = dataclasses.replace(task_of(data, ("a", "c"), ("u",))).objective(data, batch_size=6)
+    every = whole.draw(0, model, Streams(0))
+    assert torch.equal(first["y"], again["y"]) and first["y"].shape == (6, 15, 1)
+    assert not torch.equal(first["coordinates"], later["coordinates"])
+    counts = every["mask"].sum(1)
+    assert int(counts.min()) < 15 < int(counts.max())
+    assert torch.equal(first["mask"].sum(1), counts.clamp(max=15))
+    for row in range(6):
+        pairs = [
+            {(*c.tolist(), *x.tolist(), *y.tolist()) for c, x, y, m in zip(*found, strict=True) if m}
+            for found in (
+                [batch[name][row] for name in ("coordinates", "x", "y", "mask")] for batch in (first, every)
+            )
+        ]
+        assert len(pairs[0]) == min(15, int(counts[row])) and pairs[0] <= pairs[1]
+    # Weights of all points when there are no more; else their mean over points stays, in the mean over draws.
+    few = counts <= 15
+    torch.testing.assert_close(first["weights"].sum(1)[few], every["weights"].sum(1)[few])
+    draws = torch.stack(
+        [
+            task.feed.thinned(  # type: ignore[union-attr]
+                task.feed.read([0]), 6, Streams(0).of("points").generator(k)
+            )[4].sum()
+            for k in range(400)
+        ]
+    )
+    # Standard error of the mean of 400 draws.
+    exact = task.feed.read([0])[4].sum()
+    assert abs(float(draws.mean() - exact)) < 4 * float(draws.std()) / 20
+    assert task.on(data.test).points == 15
+    assert task.judged(model, [0])[0].shape[1] == int(data.count([0])[0])
+    for wrong in ({"points": 0}, {"points": 5, "neighbors": CellEdges()}):
+        with pytest.raises(ConfigError, match="points="):
+            Supervised(data, ["a"], ["u"], **wrong)  # type: ignore[arg-type]
+
+
+def test_a_boundary_that_is_named_as_input_is_a_channel_of_distances(tmp_path: Path) -> None:
+    """In the unit box, by search among all pairs; a mesh without that boundary is as far as can be."""
+    rng = np.random.default_rng(0)
+    meshes = []
+    for count in (12, 9, 15):
+        plain = triangulated(rng, count)
+        tags = np.where(np.arange(count) < (0 if count == 9 else 4), 1, 0)
+        meshes.append(dataclasses.replace(plain, boundary=tags, boundary_names=("inside", "wall")))
+    a = [rng.normal(2.0, 3.0, size=len(m)) for m in meshes]
+    fields = [(Field("a", "input"), a), (Field("u", "output"), a)]
+    data = write_dataset(tmp_path / "walls.h5", grid=meshes, fields=fields, split=np.zeros(3, int))
+    task = Supervised(data, ["wall", "a"], ["u"], batch_size=3)
+    batch = task._batch(task.feed.read([0, 1, 2]), torch.float32)
+    x, extras = task.feed.encode(batch.tensors)
+    assert task.encoder.channels == x.shape[-1] == 2
+    for row, (places, mask) in enumerate(zip(extras["coordinates"], extras["mask"], strict=True)):
+        wall = places[: 0 if row == 1 else 4]
+        apart = torch.cdist(places[mask], wall).amin(1) if len(wall) else torch.tensor(2.0).sqrt()
+        torch.testing.assert_close(x[row, mask, 0], apart.expand(int(mask.sum())), rtol=0, atol=1e-6)
+        assert not x[row, ~mask].any()
+    assert task_of(data, ("wall", "a"), ("u",)).inputs == ("wall", "a")
+    with pytest.raises(DataError, match="no boundary 'door', only"):
+        meshes[0].on("door")
