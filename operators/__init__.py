@@ -12,12 +12,27 @@ torch.Size([4, 3, 32])
 from sciml.operators.deeponet import DeepONet, MultiONet
 from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
+from sciml.operators.gnot import GNOT
 from sciml.operators.message_passing import MPPDE
 from sciml.operators.mgno import MgNO
 from sciml.operators.resnet import ResNet
 from sciml.operators.symmetrized import Symmetrized
 from sciml.operators.tfno import TFNO
+from sciml.operators.transolver import Transolver
 from sciml.operators.unet import UNet
 
 # Operators only: the contract tests walk this list.
-__all__ = ["FNO", "TFNO", "FFNO", "UNet", "ResNet", "MPPDE", "MgNO", "DeepONet", "MultiONet", "Symmetrized"]
+__all__ = [
+    "FNO",
+    "TFNO",
+    "FFNO",
+    "UNet",
+    "ResNet",
+    "MPPDE",
+    "MgNO",
+    "DeepONet",
+    "MultiONet",
+    "Symmetrized",
+    "GNOT",
+    "Transolver",
+]

@@ -263,9 +263,15 @@ class GNOT(nn.Module):
         return {"width": 64, "layers": Gated(depth=2, heads=4, experts=2, encoder=2, expansion=2)}
 
     @staticmethod
+    def suited_points() -> dict[str, Any]:
+        """Arguments to start from on points and meshes: those of grids, and waves."""
+        layers = Gated(depth=2, heads=4, experts=2, encoder=2, expansion=2, waves=4)
+        return {"width": 64, "layers": layers}
+
+    @staticmethod
     def small(rank: int, in_channels: int, out_channels: int) -> GNOT:
         """A tiny instance that trains in seconds, for tests."""
-        layers = Gated(depth=2, heads=2, experts=2, encoder=2, expansion=2)
+        layers = Gated(depth=1, heads=2, experts=2, encoder=1, expansion=2, waves=2)
         return GNOT(rank, in_channels, out_channels, width=32, layers=layers)
 
 

@@ -27,7 +27,11 @@ FLAT = [pytest.param(cls, 2, id=cls.__name__) for cls in OPERATORS]
 
 IN, OUT = 2, 3
 SIZES = {1: (20,), 2: (12, 10), 3: (8, 6, 7)}
-ADAM_STEPS = 500  # of the overfitting test; FNO needs 210 to 260, Symmetrized up to 400, by seed
+ADAM_STEPS = 500  # of the overfitting test; FNO needs 210 to 260, GNOT 340, Symmetrized up to 400, by seed
+# Where the overfitting test asks operators on points. A stencil learns the translation once for the whole grid,
+# and a Fourier mode knows it; among points in no order it has to be learnt for every point of every sample, so
+# that the work grows with the points: a quarter of them.
+SCATTERED = (6, 5)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -144,10 +148,11 @@ def test_t6_linear_operators_superpose(cls: type[nn.Module], rank: int) -> None:
 @pytest.mark.parametrize(("cls", "rank"), FLAT)
 def test_t8_overfits_four_samples(cls: type[nn.Module], rank: int) -> None:
     model = make(cls, rank).train()
-    x = field(SIZES[rank])
+    shape, rate = (SIZES[rank], 5e-3) if properties(cls).needs_grid else (SCATTERED, 1e-2)
+    x = field(shape)
     # Neither local nor linear: products, and a translation.
     target = torch.stack((x[:, 0] * x[:, 1], x[:, 0].roll(2, 1), x[:, 1].log()), dim=1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ADAM_STEPS)
     for _ in range(ADAM_STEPS):
         optimizer.zero_grad()
