@@ -204,7 +204,7 @@ def peak_memory(run: Pass, device: torch.device) -> int:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     with (
-        _muted_stderr(),
+        muted_stderr(),
         torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
         ) as profiler,
@@ -224,7 +224,7 @@ def _highest(profiler: Any) -> int:
 
 
 @contextmanager
-def _muted_stderr() -> Iterator[None]:
+def muted_stderr() -> Iterator[None]:
     """The profiler's library writes two lines there at every start, past Python."""
     kept = os.dup(2)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
