@@ -116,10 +116,10 @@ MAPS = (
         Made(Generated(PoissonWithHoles())),
         inputs=("a", "f", "hole", "level", "flux"),
         outputs=("u",),
-        points=384,
+        points=256,
         recipe=Recipe(batch_size=8, learning_rate=2e-3, weight_decay=1e-4, clip=1.0),
         source="ours: diffusion around one to three random holes",
         note="40 seconds for the data, those of v1; points are told how far they are from the holes, "
-        "and a step sees 384 of the 1150 or so of a mesh",
+        "and a step sees 256 of the 1150 or so of a mesh",
     ),
 )  # fmt: skip

@@ -37,7 +37,7 @@ FINGERPRINTS = {
     "helmholtz/50-101/v1": "cb19fa00",
     "elasticity/void/v1": "14ac5ad9",
     "poisson/holes/v1": "03791637",
-    "poisson/holes/v2": "2578f9d1",
+    "poisson/holes/v2": "5ad19036",
     "navier-stokes/1e-3-rollout/v1": "43c705f6",
     "navier-stokes/1e-3-unrolled/v1": "cde405c5",
     "navier-stokes/1e-4-unrolled/v1": "847449a7",
