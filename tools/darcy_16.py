@@ -22,7 +22,7 @@ WALLS = 420 / 416  # of the unit box of 16 slices of 26, or 32 of 13, out of 420
 
 
 def main(
-    folder: Path, train: Path, tests: list[Path], *, seed: int = 0, steps: int = 2000, width: int = 48
+    folder: Path, train: Path, tests: list[Path], *, seed: int = 0, steps: int = 2000, width: int = 64
 ) -> dict[str, float]:
     """The mean relative L2 error on the validation split, "valid", and on each test file by its name."""
     data = open_any(train, cache=folder, fractions=(0.9, 0.1, 0.0))
