@@ -2,10 +2,10 @@
 
     python tools/darcy_proxy.py darcy_train_16.pt FOLDER [SAMPLES]
 
-Of those files only the training data, 16 x 16, are at hand; what a model trained on them does at 32 x 32 is
-judged on this stand-in: -div(a grad u) = 1 on 227 x 227 nodes, u = 0 on all edges, arithmetic means, two
-media told apart by the sign of a Gaussian field (alpha 3, tau 10, Neumann: so the signs of points up to 12
-apart agree as often as in the file, within 0.006); every 14th and 7th node is kept.  The two coefficients
+Where only the training data, 16 x 16, are at hand, what a model trained on them does at 32 x 32 is judged on
+this stand-in: -div(a grad u) = 1 on 227 x 227 nodes, u = 0 on all edges, arithmetic means, two
+media told apart by the sign of a Gaussian field (alpha 3, tau 10, Neumann: the correlations of its signs up
+to 8 points apart are those of the file within 0.006); every 14th and 7th node is kept.  The two coefficients
 are read off the file: inside a medium -lap(u) is 1/a.  Writes
 FOLDER/darcy_test_16.pt and FOLDER/darcy_test_32.pt.
 """
