@@ -85,7 +85,8 @@ class QuasiNewton(Optimizer):
     @property
     def _memory(self) -> dict[str, Any]:
         """What is saved with the first parameter."""
-        return self.state[self.param_groups[0]["params"][0]]
+        found: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
+        return found
 
     @abstractmethod
     def _direction(self, gradient: Tensor) -> Tensor:
