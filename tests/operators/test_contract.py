@@ -28,9 +28,9 @@ FLAT = [pytest.param(cls, 2, id=cls.__name__) for cls in OPERATORS]
 IN, OUT = 2, 3
 SIZES = {1: (20,), 2: (12, 10), 3: (8, 6, 7)}
 ADAM_STEPS = 500  # of the overfitting test; FNO needs 210 to 260, GNOT 340, Symmetrized up to 400, by seed
-# Where the overfitting test asks operators on points. A stencil learns the translation once for the whole grid,
-# and a Fourier mode knows it; among points in no order it has to be learnt for every point of every sample, so
-# that the work grows with the points: a quarter of them.
+# Where the overfitting test asks operators on points. A stencil learns the translation once for the whole
+# grid, and a Fourier mode knows it; among points in no order it has to be learnt for every point of every
+# sample, so that the work grows with the points: a quarter of them.
 SCATTERED = (6, 5)
 
 
