@@ -12,9 +12,12 @@ torch.Size([4, 3, 32])
 from sciml.operators.deeponet import DeepONet, MultiONet
 from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
+from sciml.operators.gno import GNO
 from sciml.operators.gnot import GNOT
+from sciml.operators.low_rank import LowRank
 from sciml.operators.message_passing import MPPDE
 from sciml.operators.mgno import MgNO
+from sciml.operators.multipole_gno import MultipoleGNO
 from sciml.operators.resnet import ResNet
 from sciml.operators.symmetrized import Symmetrized
 from sciml.operators.tfno import TFNO
@@ -35,4 +38,7 @@ __all__ = [
     "Symmetrized",
     "GNOT",
     "Transolver",
+    "GNO",
+    "MultipoleGNO",
+    "LowRank",
 ]

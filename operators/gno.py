@@ -17,7 +17,16 @@ from sciml.mesh import Points
 from sciml.neighbors import Edges, Nearest, Radius
 from sciml.operators.box import check_counts
 from sciml.operators.cloud import Cloud, Rows
-from sciml.operators.kernel_integral import Kept, KernelIntegral, Nodes, Table, edge_functions, real_points
+from sciml.operators.kernel_integral import (
+    PROJECTION_WIDTH,
+    Kept,
+    KernelIntegral,
+    Nodes,
+    Table,
+    edge_functions,
+    real_points,
+    two_layers,
+)
 from sciml.operators.measures import measures
 from sciml.operators.properties import Properties
 from sciml.padding import padded
@@ -39,7 +48,7 @@ class GNO(nn.Module):
     r"""Graph neural operator: ``v ↦ σ(W v + K v + b)`` with a learned kernel over the neighborhood N(x).
 
     ``v_0 = P(a, ξ)``, ``v_l = GELU(W v_{l-1} + b + K v_{l-1})`` (no GELU after the last layer), ``u = Q
-    v_depth``; P and Q are affine at every point, and
+    v_depth``; P is affine at every point, Q has one hidden layer of 128, and
 
     ``(K v)(x) = 1/|N(x)| ∫_{N(x)} κ(x, y - x, a(x), a(y)) v(y) dμ(y)``
 
@@ -83,9 +92,11 @@ class GNO(nn.Module):
     Resolution: on refined grids or meshes the sums converge to the integrals; with `Nearest`, whose balls
     shrink, they do not. A sharp ball is a jump of the integrand, so its sums converge unevenly.
     Neighbors that do not come with the data are found once for each set of points and kept.
+    ``Supervised(points=...)`` is the Nyström approximation of the paper: integrals over random points, other
+    ones in every step.
     From the published model differ: GELU for ReLU, none after the last layer, ``y - x`` for y (the MLP is the
-    same), quadrature weights in place of equal ones, and input features: there a smoothed coefficient and its
-    gradient go in beside the coefficient.
+    same), quadrature weights in place of equal ones, a hidden layer in Q, and input features: there a
+    smoothed coefficient and its gradient go in beside the coefficient.
 
     Source: Li et al., *Neural Operator: Graph Kernel Network for Partial Differential Equations*, 2020
     (arXiv:2003.03485), equation 5 and section 2; weights as in Kovachki et al., JMLR 24 (2023), section 4.1.
@@ -132,7 +143,8 @@ class GNO(nn.Module):
         self.periodic = tuple(length is not None for length in period)
         self._kept = Kept(self._neighbors)
         reach = neighborhood.radius if isinstance(neighborhood, Radius) else 1.0
-        self.lifting, self.projection = nn.Linear(in_channels + rank, width), nn.Linear(width, out_channels)
+        self.lifting = nn.Linear(in_channels + rank, width)
+        self.projection = two_layers(width, PROJECTION_WIDTH, out_channels)
         self.layers = nn.ModuleList(
             _Layer(KernelIntegral(in_channels, width, hidden, self.periodic, reach=reach), width)
             for _ in range(1 if shared else depth)
@@ -220,17 +232,9 @@ class GNO(nn.Module):
     @staticmethod
     def small(rank: int, in_channels: int, out_channels: int) -> GNO:
         """A tiny instance that trains in seconds, for tests."""
-        radius = Radius(0.3, period=(1.0,) * rank)
-        return GNO(
-            rank,
-            in_channels,
-            out_channels,
-            neighborhood=radius,
-            width=16,
-            depth=2,
-            hidden=(16,),
-            shared=False,
-        )
+        radius = Radius(0.35, period=(1.0,) * rank)
+        settings: dict[str, Any] = {"width": 24, "depth": 2, "hidden": (24,), "shared": False}
+        return GNO(rank, in_channels, out_channels, neighborhood=radius, **settings)
 
 
 class _Layer(nn.Module):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import embedding, gelu
+from torch.nn.functional import embedding, gelu, linear
 
 from sciml.operators.cloud import Rows
 from sciml.operators.measures import difference
@@ -23,6 +23,7 @@ Arrays = tuple[NDArray[np.generic], ...]
 Found = TypeVar("Found", bound=Arrays)
 
 KEPT_BYTES = 2**28  # of neighbor lists in one model
+PROJECTION_WIDTH = 128  # hidden units of the map to the output, as in the code of Kovachki et al.
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Table:
 
     def take(self, values: Tensor) -> Tensor:
         """Values of the givers, (batch, giver, channel) -> (batch, receiver, slot, channel)."""
-        batch, givers, channels = values.shape
+        batch, givers, _ = values.shape
         start = torch.arange(batch, device=values.device)[:, None, None] * givers
-        return embedding(self.index + start, values.reshape(-1, channels))
+        return embedding(self.index + start, values.flatten(0, 1))
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over each neighborhood, (batch, giver, channel) -> (batch, receiver, channel)."""
@@ -117,6 +118,9 @@ class Basis(nn.Module):
     features : int
     hidden : sequence of int
         Width of each hidden layer; without any the features themselves are the basis.
+    places : sequence of int
+        Which features are coordinates in the unit box, or steps: their weights start sqrt(12) times larger,
+        so that they count as much as normalized values.
 
     Examples
     --------
@@ -124,11 +128,14 @@ class Basis(nn.Module):
     torch.Size([5, 17])
     """
 
-    def __init__(self, features: int, hidden: Sequence[int]) -> None:
+    def __init__(self, features: int, hidden: Sequence[int], places: Sequence[int] = ()) -> None:
         super().__init__()
         sizes = (features, *hidden)
         self.size = sizes[-1] + 1
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        if hidden and places:
+            with torch.no_grad():
+                self.layers[0].get_parameter("weight")[:, list(places)] *= sqrt(12)
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., features) -> (..., size)."""
@@ -155,7 +162,6 @@ class KernelIntegral(nn.Module):
 
     Notes
     -----
-    κ is 1/sqrt(width) times the output of the MLP, so that steps of an optimizer suit all layers.
     The last layer of the MLP is affine, ``κ = Σ_h W_h b_h(x, y, ...)``, so that ``K v = Σ_h W_h ∫ b_h v dμ``:
     moments first, the weights once for each point. That equals the sum over edges of matrices, and spares
     them: with k neighbors, H basis functions and w channels k H w + H w² products for a point instead of
@@ -173,8 +179,9 @@ class KernelIntegral(nn.Module):
     ) -> None:
         super().__init__()
         self.periodic, self.reach = tuple(periodic), reach
-        self.basis = Basis(2 * (len(self.periodic) + channels), hidden)
-        bound, self.scale = 1 / sqrt(self.basis.size), 1 / sqrt(width)
+        rank, half = len(self.periodic), len(self.periodic) + channels
+        self.basis = Basis(2 * half, hidden, [*range(rank), *range(half, half + rank)])
+        bound = 1 / sqrt(width * self.basis.size)
         self.weight = nn.Parameter(torch.empty(width, self.basis.size, width).uniform_(-bound, bound))
 
     def functions(self, table: Table, to: Nodes, start: Nodes) -> Tensor:
@@ -189,7 +196,12 @@ class KernelIntegral(nn.Module):
     def forward(self, v: Tensor, table: Table, functions: Tensor) -> Tensor:
         """(batch, giver, width) -> (batch, receiver, width)."""
         moments = functions.mT @ table.take(v)
-        return self.scale * (moments.flatten(2) @ self.weight.flatten(1).T)
+        return linear(moments.flatten(2), self.weight.flatten(1))
+
+
+def two_layers(into: int, hidden: int, out: int) -> nn.Sequential:
+    """The same map at every point, with one hidden layer."""
+    return nn.Sequential(nn.Linear(into, hidden), nn.GELU(), nn.Linear(hidden, out))
 
 
 def edge_functions(integral: nn.Module, table: Table, to: Nodes, start: Nodes) -> Tensor:

@@ -13,11 +13,9 @@ from torch.nn.functional import gelu
 from sciml.description import describable
 from sciml.operators.box import check_counts
 from sciml.operators.cloud import Cloud
-from sciml.operators.kernel_integral import Basis
+from sciml.operators.kernel_integral import PROJECTION_WIDTH, Basis, two_layers
 from sciml.operators.measures import measures
 from sciml.operators.properties import Properties
-
-PROJECTION_WIDTH = 128  # of the two-layer map to the output, as published
 
 published: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "burgers": (
@@ -109,11 +107,10 @@ class LowRank(nn.Module):
         check_counts("LowRank", {**counts, "a hidden layer": min(hidden, default=1)})
         self.cloud = Cloud("LowRank", rank, in_channels)
         self.requires = self.cloud.requires
-        features = in_channels + rank
-        self.lifting, last = nn.Linear(features, width), nn.Linear(PROJECTION_WIDTH, out_channels)
-        self.projection = nn.Sequential(nn.Linear(width, PROJECTION_WIDTH), nn.GELU(), last)
+        self.lifting = nn.Linear(in_channels + rank, width)
+        self.projection = two_layers(width, PROJECTION_WIDTH, out_channels)
         layer = _Entrywise if entrywise else _Vectors
-        self.layers = nn.ModuleList(layer(features, width, terms, hidden) for _ in range(depth))
+        self.layers = nn.ModuleList(layer((in_channels, rank), width, terms, hidden) for _ in range(depth))
 
     def forward(
         self,
@@ -155,16 +152,17 @@ class LowRank(nn.Module):
     @staticmethod
     def small(rank: int, in_channels: int, out_channels: int) -> LowRank:
         """A tiny instance that trains in seconds, for tests."""
-        return LowRank(rank, in_channels, out_channels, terms=8, width=24, depth=2, hidden=(32,))
+        return LowRank(rank, in_channels, out_channels, terms=8, width=32, depth=2, hidden=(48,))
 
 
 class _Vectors(nn.Module):
     """``W v + b + Σ_j φ_j <ψ_j, v>``; weights of φ and ψ (term, channel, basis)."""
 
-    def __init__(self, features: int, width: int, terms: int, hidden: Sequence[int]) -> None:
+    def __init__(self, features: tuple[int, int], width: int, terms: int, hidden: Sequence[int]) -> None:
         super().__init__()
+        size, places = sum(features), range(features[0], sum(features))  # channels, then coordinates
         self.pointwise = nn.Linear(width, width)
-        self.left, self.right = Basis(features, hidden), Basis(features, hidden)
+        self.left, self.right = (Basis(size, hidden, places) for _ in range(2))
         shape = self._shape(terms, width)
         self.scale = 1 / sqrt(terms * width)
         self.left_weight, self.right_weight = _start(*shape, self.left.size), _start(*shape, self.right.size)

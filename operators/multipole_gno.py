@@ -18,7 +18,15 @@ from sciml.errors import ConfigError
 from sciml.neighbors import within
 from sciml.operators.box import check_counts
 from sciml.operators.cloud import Cloud, Rows
-from sciml.operators.kernel_integral import Kept, KernelIntegral, Nodes, Table, edge_functions, real_points
+from sciml.operators.kernel_integral import (
+    Kept,
+    KernelIntegral,
+    Nodes,
+    Table,
+    edge_functions,
+    real_points,
+    two_layers,
+)
 from sciml.operators.measures import measures
 from sciml.operators.properties import Properties
 from sciml.padding import padded
@@ -148,8 +156,7 @@ class MultipoleGNO(nn.Module):
         self.cells = _cells_per_axis(radius, levels)
         self._kept = Kept(self._hierarchy)
         self.lifting = nn.Linear(in_channels + rank, width)
-        last = nn.Linear(hidden[0], out_channels)
-        self.projection = nn.Sequential(nn.Linear(width, hidden[0]), nn.GELU(), last)
+        self.projection = two_layers(width, hidden[0], out_channels)
 
         sides = [1 / count for count in self.cells]
         reaches = [radius, *(REACH * side for side in sides[:-1]), 1.0]

@@ -120,7 +120,7 @@ def test_moments_give_the_sum_over_edges_of_matrices() -> None:
                 parts = nodes.coordinates[b, i], nodes.values[b, i], step / 0.4, nodes.values[b, j]
                 basis = integral.basis(torch.cat(parts))
                 total += weight * torch.einsum("ohi,h,i->o", integral.weight, basis, v[b, j])
-            torch.testing.assert_close(found[b, i], total / 2, **ROUNDING)  # sqrt of the width
+            torch.testing.assert_close(found[b, i], total, **ROUNDING)
 
 
 def test_what_was_found_is_kept_until_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
