@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,15 +14,20 @@ from torch import nn
 
 from sciml.description import describe
 from sciml.errors import ConfigError, nearest
+from sciml.grid import Grid
+from sciml.metrics import relative_h1
 from sciml.operators.making import FROM_DATA, make_model, symmetrized
 from sciml.operators.symmetrized import Group
 from sciml.presets import Recipe
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
+    from sciml.feeding import Loss
 
-TRAINING = tuple(f.name for f in dataclasses.fields(Recipe) if f.name != "steps")
+TRAINING = (*(f.name for f in dataclasses.fields(Recipe) if f.name != "steps"), "loss")
 """Settings of a training that an entry may change; the budget decides on the steps."""
+LOSSES = ("standard", "h1")
+"""What an entry may minimize: the contest's loss, or the relative H1 error of fields on grids."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Entry:
         Arguments of the factory besides.
     training : mapping
         What this entry changes of the contest's `Recipe`: learning_rate, weight_decay, batch_size, clip, ema,
-        precision.
+        precision; and loss, one of `LOSSES`. What judges, in search and test, remains.
     symmetry : str
         Average the model over this group, as `sciml.operators.Symmetrized` does.
     code : str, optional
@@ -78,6 +84,10 @@ class Entry:
             )
         self._check(self.settings, self._arguments())
         self._check(self.training, TRAINING)
+        if self.training.get("loss", "standard") not in LOSSES:
+            raise ConfigError(
+                f"Entry {self.name!r}: loss is one of {', '.join(LOSSES)}, got {self.training['loss']!r}."
+            )
 
     def _arguments(self) -> list[str]:
         parameters = inspect.signature(self.factory).parameters.values()
@@ -128,7 +138,25 @@ class Entry:
 
     def recipe(self, standard: Recipe, steps: int) -> Recipe:
         """The contest's recipe with this budget and what the entry changes of it."""
-        return dataclasses.replace(standard, **{**self.training, "steps": steps})
+        changed = {name: value for name, value in self.training.items() if name != "loss"}
+        return dataclasses.replace(standard, **{**changed, "steps": steps})
+
+    def loss(self, standard: Loss, grid: Grid | None) -> Loss:
+        """The contest's loss, or what the entry minimizes instead.
+
+        "h1" is `relative_h1` on a domain of length 2π along every axis, as the models of `MgNO` were trained.
+
+        Raises
+        ------
+        ConfigError
+            For "h1" where fields are on no grid.
+        """
+        if self.training.get("loss", "standard") == "standard":
+            return standard
+        if grid is None:
+            raise ConfigError(f"Entry {self.name!r}: the loss h1 needs fields on a grid.")
+        axes = (dataclasses.replace(axis, lower=0.0, upper=2 * math.pi) for axis in grid.axes)
+        return partial(relative_h1, grid=Grid(tuple(axes)))
 
     def description(self) -> dict[str, Any]:
         """JSON-able: which factory with which settings; see `Contestant`."""

@@ -153,8 +153,9 @@ class FieldContest(Contest[Entry]):
     ) -> Plan:
         data = self.data if samples is None else self._first(samples)
         recipe = entry.recipe(self.benchmark.recipe, steps)
+        loss = entry.loss(self.benchmark.loss, self.grid)
         model, objective, validation = self.task.training(
-            data, entry.make, seed=seed, batch_size=recipe.batch_size, loss=self.benchmark.loss
+            data, entry.make, seed=seed, batch_size=recipe.batch_size, loss=loss
         )
         return Plan(model.to(device), recipe.trainer(seed), objective, validation)
 

@@ -27,9 +27,12 @@ from sciml.datasets.poisson import PoissonWithHoles
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError
 from sciml.grid import Grid
+from sciml.metrics import relative_h1, relative_l2
 from sciml.operators.fno import FNO
 from sciml.presets import PRESETS, Generated, Recipe
 from sciml.run import Run
+from sciml.streams import Streams
+from sciml.supervised import Supervised
 from sciml.trainer import Trainer
 from sciml.unroll import Frames, Stepping, Unroll
 
@@ -70,6 +73,25 @@ def growing_data(folder: Path) -> Dataset:
         split=SPLIT,
         times=0.5 * np.arange(7.0),
     )
+
+
+def test_an_entry_may_minimize_the_h1_error_on_a_domain_of_length_2_pi(tmp_path: Path) -> None:
+    """What judges remains, and the loss is kept with the run."""
+    contest = FieldContest(Benchmark.of_dataset(linear_data(tmp_path)))
+    objectives = []
+    for entry in (SMALL, SMALL.changed({"loss": "h1"})):
+        plan = contest.plan(entry, seed=0, steps=4, device="cpu")
+        objectives.append(plan.objective)
+    usual, smooth = objectives
+    assert isinstance(usual, Supervised) and isinstance(smooth, Supervised)
+    assert usual.loss is relative_l2
+    y = torch.rand(3, 1, 8, dtype=torch.float64)
+    expected = relative_h1(y**2, y, Grid.box((8,), upper=2 * math.pi))
+    for loss in (smooth.loss, build(describe(smooth.loss))):
+        torch.testing.assert_close(loss(y**2, y), expected, rtol=1e-14, atol=0.0)
+    assert set(smooth.evaluate(plan.model, Streams(0))) == {"relative_l2", "loss"}
+    with pytest.raises(ConfigError, match="the loss h1 needs fields on a grid"):
+        SMALL.changed({"loss": "h1"}).loss(relative_l2, None)
 
 
 def finished(contest: FieldContest, model: nn.Module | None = None, **settings: Any) -> Run:

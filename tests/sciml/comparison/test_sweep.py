@@ -348,6 +348,8 @@ def test_entries_refuse_what_cannot_compete() -> None:
         Entry("own", OwnNet, {"in_channels": 3})
     with pytest.raises(ConfigError, match="there is no setting steps; there is batch_size"):
         Entry("own", OwnNet, training={"steps": 3})
+    with pytest.raises(ConfigError, match="loss is one of standard, h1, got 'h2'"):
+        Entry("own", OwnNet, training={"loss": "h2"})
     changed = Entry("own", OwnNet).changed({"width": 5, "learning_rate": 0.1})
     assert (changed.settings, changed.training) == ({"width": 5}, {"learning_rate": 0.1})
     assert changed.description() != Entry("own", OwnNet).description()
