@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from sciml.errors import ConfigError
+from sciml.operators.message_settings import Context
 from sciml.operators.symmetrized import Group, Symmetrized
+from sciml.operators.told import Told
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
@@ -27,6 +29,7 @@ def make_model(
     in_channels: int,
     out_channels: int,
     data: Dataset,
+    context: Context | None = None,
 ) -> nn.Module:
     """The model that ``factory`` makes for these data.
 
@@ -35,6 +38,9 @@ def make_model(
     suits points and meshes; a partial starts from its own arguments, and only what it cannot do without comes
     from there. On points an operator that names ``parameters`` or ``functions`` is told how many numbers the
     samples have, and how long the rows, coordinates and values, of each function on points of its own are.
+
+    What an operator of ours is told beside the fields is its argument ``context``, if it has one; one without
+    that argument becomes `Told` it.
 
     Parameters
     ----------
@@ -45,6 +51,8 @@ def make_model(
         Arguments besides; they win over all others.
     in_channels, out_channels : int
     data : Dataset
+    context : Context, optional
+        Numbers of the samples that operators of ours are told, on grids.
 
     Raises
     ------
@@ -70,8 +78,15 @@ def make_model(
     base = factory.func if isinstance(factory, functools.partial) else factory
     if data.kind != "grid" and hasattr(base, "properties"):
         given |= _beside(data)
-    bound = set(factory.keywords) if isinstance(factory, functools.partial) else set()
     parameters = inspect.signature(factory).parameters
+    told = None
+    if context is not None and data.kind == "grid" and hasattr(base, "properties"):
+        if "context" in parameters:
+            given["context"] = context
+        elif context.numbers:
+            told = context
+            given["in_channels"] = in_channels + context.numbers
+    bound = set(factory.keywords) if isinstance(factory, functools.partial) else set()
     arguments = {
         **_suited(who, base, parameters, data, bare=factory is base),
         **{name: value for name, value in given.items() if name in parameters and name not in bound},
@@ -87,7 +102,7 @@ def make_model(
         raise ConfigError(f"{who} does not accept the settings {shown}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{who} must return a torch.nn.Module, got {type(model).__name__}.")
-    return model
+    return model if told is None else Told(model, told)
 
 
 def _suited(

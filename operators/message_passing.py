@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import conv1d, linear, silu
 
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -300,9 +300,23 @@ class _Decoder(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         """(batch, point, width) -> (batch, point, component, frame)."""
-        signal = f.flatten(0, 1)[:, None]
-        d: Tensor = self.second(silu(self.first(signal))).unflatten(0, f.shape[:2])
+        hidden = silu(_convolved(f, self.first))
+        d: Tensor = _convolved(hidden, self.second).unflatten(-1, (self.second.out_channels, -1))
         return d
+
+
+def _convolved(signals: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Signals (..., channels x length), convolved: (..., channels x length).
+
+    As one matrix product with the convolved unit vectors: signals so short are too small a work, and there is
+    one at each point.
+    """
+    units = torch.eye(signals.shape[-1], dtype=convolution.weight.dtype, device=signals.device)
+    units = units.unflatten(-1, (convolution.in_channels, -1))
+    matrix = conv1d(units, convolution.weight, stride=convolution.stride).flatten(1)
+    assert convolution.bias is not None
+    bias = convolution.bias.repeat_interleave(matrix.shape[1] // convolution.out_channels)
+    return linear(signals, matrix.mT, bias)
 
 
 def _first_convolution(width: int, bundle: int) -> tuple[int, int]:

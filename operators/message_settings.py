@@ -103,7 +103,7 @@ class Context:
         for name, value in (("time", time), ("parameters", parameters)):
             if name in self.requires and (value is None or tuple(value.shape) != shapes[name]):
                 got = "none" if value is None else tuple(value.shape)
-                raise ShapeError(f"MPPDE: {name} must have shape {shapes[name]}, got {got}.")
+                raise ShapeError(f"Context: {name} must have shape {shapes[name]}, got {got}.")
         if self.time is not None and time is not None:
             found.append(time[:, None].to(like.dtype) / self.time)
         for number, size in enumerate(self.parameters):

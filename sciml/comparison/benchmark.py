@@ -19,6 +19,7 @@ from sciml.errors import ConfigError, DataError
 from sciml.feeding import Loss
 from sciml.grid import Grid
 from sciml.metrics import relative_l2
+from sciml.operators.message_settings import Context
 from sciml.presets import Generated, Preset, Progress, Recipe, short_hash
 from sciml.schema import SPLITS
 from sciml.splitting import held_out, letters_of
@@ -204,6 +205,8 @@ class Benchmark:
         Only every n-th point or frame, see `Dataset.subsampled`.
     start : int
         Frame, of those that ``every`` leaves, at which the judged roll-outs begin; training sees all.
+    context : Context, optional
+        Numbers that all operators of ours are told beside the fields: time, parameters of the samples.
     points : int, optional
         Random points of each sample that a step of the training sees, on points and meshes.
     loss : callable
@@ -228,6 +231,7 @@ class Benchmark:
     stepping: Stepping | None = None
     every: Mapping[str, Any] = field(default_factory=dict)
     start: int = 0
+    context: Context | None = None
     points: int | None = None
     loss: Loss = relative_l2
     metric: str = "relative_l2"
@@ -255,6 +259,7 @@ class Benchmark:
             "stepping": None if self.stepping is None else stepping_card(self.stepping),
             "every": dict(self.every),
             "start": self.start,
+            **({} if self.context is None else {"context": describe(self.context)["arguments"]}),
             **({} if self.points is None else {"points": self.points}),
             "loss": describe(self.loss),
             "metric": f"{self.metric}, in physical units, mean over test samples",

@@ -23,6 +23,7 @@ from sciml.presets import Recipe
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
     from sciml.feeding import Loss
+    from sciml.operators.message_settings import Context
 
 TRAINING = (*(f.name for f in dataclasses.fields(Recipe) if f.name != "steps"), "loss")
 """Settings of a training that an entry may change; the budget decides on the steps."""
@@ -118,7 +119,9 @@ class Entry:
             self, settings={**self.settings, **model}, training={**self.training, **training}
         )
 
-    def make(self, in_channels: int, out_channels: int, data: Dataset) -> nn.Module:
+    def make(
+        self, in_channels: int, out_channels: int, data: Dataset, context: Context | None = None
+    ) -> nn.Module:
         """A model with fresh weights, drawn from torch's global generator.
 
         Raises
@@ -133,6 +136,7 @@ class Entry:
             in_channels=in_channels,
             out_channels=out_channels,
             data=data,
+            context=context,
         )
         return symmetrized(model, self.symmetry, data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,8 +155,9 @@ class FieldContest(Contest[Entry]):
         data = self.data if samples is None else self._first(samples)
         recipe = entry.recipe(self.benchmark.recipe, steps)
         loss = entry.loss(self.benchmark.loss, self.grid)
+        make = partial(entry.make, context=self.benchmark.context)
         model, objective, validation = self.task.training(
-            data, entry.make, seed=seed, batch_size=recipe.batch_size, loss=loss
+            data, make, seed=seed, batch_size=recipe.batch_size, loss=loss
         )
         return Plan(model.to(device), recipe.trainer(seed), objective, validation)
 
