@@ -1,4 +1,4 @@
-"""Pages of the site that are made from something else: reference, gallery, leaderboard."""
+"""Pages of the site that are made from something else: reference, gallery, operators, leaderboard."""
 
 import ast
 import inspect
@@ -30,6 +30,7 @@ def write(folder: Path) -> None:
     for path, text in [
         *reference(target / "reference"),
         *gallery(target / "gallery"),
+        operators(target / "operators.md"),
         leaderboard(target / "leaderboard.md", folder / "results"),
     ]:
         path.write_text(text, encoding="utf-8")
@@ -123,6 +124,47 @@ def _literal_commands(text: str) -> str:
     for part in text.split("\n\n"):
         parts += ["::", part] if part.startswith("    ") else [part]
     return "\n\n".join(parts)
+
+
+# Operators: what each is, what it promises, who has published which arguments.
+
+
+def operators(path: Path) -> tuple[Path, str]:
+    """Two tables, of the operators and of their published set-ups."""
+    from sciml.cli.operators import cards
+
+    found = cards()
+    rows = [
+        f"| `{name}` | {_cell(card['summary'])} | {', '.join(card['properties'])} |"
+        for name, card in found.items()
+    ]
+    setups = [
+        f"| `{title}` | {_cell(setup['source'])} | {_count(setup['parameters'])} |"
+        for card in found.values()
+        for title, setup in card["setups"].items()
+    ]
+    parts = [
+        "# Operators\n",
+        "`--operator NAME` of `sciml train` and `--operators` of `sciml compare` take these names and "
+        "start from what suits the data; `sciml operators` prints this page. Weights trained for one "
+        "resolution act on neighbors in the grid: elsewhere they are another operator. The contract tests "
+        "hold every operator to what stands here.\n",
+        "\n".join(["| name | what it is | where it works |", "|---|---|---|", *rows]) + "\n",
+        "## Published set-ups\n",
+        "Arguments that others have published, to be chosen by name: `sciml train darcy --operator "
+        "mgno/darcy-smooth`. They are those of the architecture; steps, batches and losses remain those of "
+        "the command. Parameters are as the source counts them, a complex number once.\n",
+        "\n".join(["| name | source | parameters |", "|---|---|---:|", *setups]),
+    ]
+    return path, "\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 # Leaderboard: what `sciml compare` found, from the rows in docs/results/NAME/rows.jsonl.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,6 +60,15 @@ class Stack:
             raise ConfigError(f"Stack: head must be one of {', '.join(HEADS)}, got {self.head!r}.")
 
 
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "navier-stokes": (
+        {"modes": 16, "width": 64, "depth": Stack(24, shared=True, head="branch")},
+        "Tran et al., ICLR 2023 (arXiv:2111.13802): vorticity on a torus at viscosity 1e-5, from one frame",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
+
+
 @describable
 class FFNO(nn.Module):
     r"""Factorized Fourier neural operator: ``v ↦ v + W' σ(W Σ_a K_a v + b) + b'``, K_a along axis a alone.
@@ -114,8 +123,7 @@ class FFNO(nn.Module):
     --------
     The paper's model for the vorticity on a torus, one frame and the coordinates in:
 
-    >>> published = Stack(24, shared=True, head="branch")
-    >>> model = FFNO(rank=2, in_channels=1, out_channels=1, modes=16, width=64, depth=published)
+    >>> model = FFNO(rank=2, in_channels=1, out_channels=1, **published["navier-stokes"][0])
     >>> sum(p.numel() for p in model.parameters())
     1072834
     """

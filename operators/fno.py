@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from sciml.grid import Grid
 
 PROJECTION_WIDTH = 128  # of the two-layer map from the last hidden field to the output, as in the paper
+
+_SOURCE = "Li et al., ICLR 2021 (arXiv:2010.08895), scripts of the authors"
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "burgers": ({"modes": 16, "width": 64, "depth": 4}, f"{_SOURCE}: Burgers' equation"),
+    "darcy": ({"modes": 12, "width": 32, "depth": 4}, f"{_SOURCE}: Darcy flow at 85 x 85"),
+    "navier-stokes": (
+        {"modes": 12, "width": 20, "depth": 4},
+        f"{_SOURCE}: Navier-Stokes, ten frames in, one out",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
 
 
 @describable

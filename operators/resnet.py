@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from sciml.grid import Grid
 
 DILATIONS = (1, 2, 4, 8, 4, 2, 1)
+
+
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "turbulence": (
+        {"width": 48, "depth": 4, "boundary": "circular", "coordinates": False},
+        "Stachenfeld et al., ICLR 2022 (arXiv:2112.15275): turbulence on periodic grids",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
 
 
 @describable
@@ -70,7 +79,7 @@ class ResNet(nn.Module):
     another resolution that is another distance, and this another operator
     (`Properties.resolution_bound`).
 
-    What differs from the paper, whose model is ``width=48, depth=4`` on periodic grids: GELU instead of ReLU,
+    What differs from the paper, whose model is that of `published`: GELU instead of ReLU,
     which has kinks; the normalization, as in the variant of PDEArena; coordinates.
 
     Source: Stachenfeld et al., *Learned Coarse Models for Efficient Turbulence Simulation*, ICLR 2022

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sciml.description import describable
@@ -11,6 +11,14 @@ from sciml.operators.spectral_weights import SpectralWeights, TuckerWeights
 
 if TYPE_CHECKING:
     from sciml.grid import Grid
+
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "darcy": (
+        {"modes": TuckerWeights(8, rank=0.42), "width": 32, "depth": 4},
+        "neuraloperator, example of Darcy flow at 16 x 16: n_modes=(16, 16), rank=0.42",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
 
 
 @describable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import mul
@@ -63,6 +63,17 @@ class Levels:
         if not self.multipliers:
             raise ConfigError("Levels: needs at least one multiplier.")
         check_counts("Levels", {"multiplier": min(self.multipliers), "blocks": self.blocks})
+
+
+_SOURCE = "Gupta and Brandstetter, TMLR 2023 (arXiv:2209.15616)"
+published: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "modern": ({"width": 64, "levels": Levels(), "coordinates": False}, f"{_SOURCE}: U-Net_mod-64"),
+    "attention": (
+        {"width": 64, "levels": Levels(attention=True), "coordinates": False},
+        f"{_SOURCE}: U-Net_att-64",
+    ),
+}
+"""Arguments of published set-ups, and where they are from."""
 
 
 @describable
@@ -127,7 +138,7 @@ class UNet(nn.Module):
     The published model, of which "144 M" parameters are reported, for four frames of velocity and a scalar:
 
     >>> with torch.device("meta"):
-    ...     model = UNet(2, 12, 3, width=64, levels=Levels((1, 2, 2, 4)), coordinates=False)
+    ...     model = UNet(2, 12, 3, **published["modern"][0])
     >>> sum(p.numel() for p in model.parameters()), model.stride
     (144263555, 8)
     """

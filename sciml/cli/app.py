@@ -43,6 +43,7 @@ app.command(data)
     "  sciml train darcy\n"
     "  sciml train darcy --set width=64 --set modes=16 --steps 5000 --seed 1\n"
     "  sciml train measured.nc --inputs a --outputs u\n"
+    "  sciml train measured.nc --operator mgno/darcy-rough\n"
     "  sciml train navier-stokes --calls 2 --pushforward\n"
     "  sciml train flow.h5 --operator mymodel.py:build --allow-code --output runs/mine --json\n"
     "  sciml train --like runs/mine --output runs/again"
@@ -426,6 +427,22 @@ def to_pdebench(
     from sciml.cli.data import to_pdebench as work
 
     return work(file, output, options, force=force, json=json)
+
+
+@app.command(help_epilogue="Example:\n\n  sciml operators")
+def operators(*, json: Json = False) -> int:
+    """List the neural operators, what each can do, and its published set-ups.
+
+    A set-up is chosen like an operator, as in sciml train darcy --operator mgno/darcy-smooth.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object on stdout.
+    """
+    from sciml.cli.operators import show_operators
+
+    return show_operators(json=json)
 
 
 @app.command(help_epilogue="Example:\n\n  sciml doctor")

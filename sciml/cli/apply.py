@@ -38,10 +38,11 @@ def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate:
     """
     place = run if (run / "card.json").exists() else run / "surrogate"
     if not (place / "card.json").exists():
-        unfinished = (
-            " The run in it is not finished; sciml train goes on." if (run / "run.json").exists() else ""
-        )
-        raise ConfigError(f"{run} holds no surrogate (surrogate/card.json).{unfinished}")
+        record = RunFolder(run).read()
+        why = "" if record is None else " The run in it is not finished; sciml train goes on."
+        if record is not None and record["status"] == "finished":
+            why = " A surrogate maps fields on a grid; the errors of this run are in assessment.json."
+        raise ConfigError(f"{run} holds no surrogate (surrogate/card.json).{why}")
     surrogate = Surrogate.load(place, _own_model(run, place, model))
     surrogate.model.to(device_of(device))
     return surrogate

@@ -73,18 +73,43 @@ def choose(what: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Cal
     return known[name.lower()]
 
 
+def setup_of(known: Mapping[str, Callable[..., Any]], name: str) -> Callable[..., Any]:
+    """The class that ``name`` means; for ``operator/setup`` with the arguments of that published set-up.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown operator or set-up.
+    """
+    from sciml.operators.presets import setups_of
+
+    operator, slash, title = name.partition("/")
+    cls = choose("operator", operator, known)
+    if not slash:
+        return cls
+    found = setups_of(cls)
+    if title.lower() not in found:
+        listed = ", ".join(f"{operator}/{each}" for each in found) or "none"
+        raise ConfigError(
+            f"there is no published set-up {name!r}; of {operator} there is {listed}."
+            f"{nearest(title.lower(), found)}"
+        )
+    return functools.partial(cls, **found[title.lower()].arguments)
+
+
 def chosen_operator(
     name: str | None, default: functools.partial[Any] | None = None, *, allow_code: bool = False
 ) -> tuple[str, Callable[..., Any], str | None]:
     """The operator that ``name`` means: its name, what makes it, and SHA-256 of the user's file.
 
-    Without a name it is ``default``, which also keeps its settings where the name is that of its class;
-    without either it is fno.
+    ``mgno/darcy-rough`` has the arguments of that published set-up (`sciml.operators.presets`). Without a
+    name it is ``default``, which also keeps its settings where the name is that of its class; without either
+    it is fno.
 
     Raises
     ------
     ConfigError
-        For an unknown operator, or a user's file without permission to run it.
+        For an unknown operator or set-up, or a user's file without permission to run it.
     """
     if name is not None and is_code(name):
         function, code = load_code(name, allowed=allow_code)
@@ -93,7 +118,7 @@ def chosen_operator(
     cls = None if default is None else default.func
     own = next((listed for listed, found in known.items() if found is cls), "fno")
     chosen = (name or own).lower()
-    factory = choose("operator", chosen, known)
+    factory = setup_of(known, chosen)
     return chosen, default if default is not None and factory is cls else factory, None
 
 
@@ -134,12 +159,36 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What an operator may take instead of a number, by the name of the class."""
-    from sciml.operators import ffno, message_settings, multigrid, sensors, spectral_weights, unet
+    from sciml import neighbors
+    from sciml.operators import (
+        ffno,
+        gnot,
+        message_settings,
+        multigrid,
+        sensors,
+        spectral_weights,
+        transolver,
+        unet,
+    )
 
-    weights = ("BlockDiagonalWeights", "CPWeights", "DenseWeights", "SeparableWeights", "TuckerWeights")
-    own = {"Stack": ffno.Stack, "Levels": unet.Levels, "Cycle": multigrid.Cycle, "Sensors": sensors.Sensors}
-    messages = {name: getattr(message_settings, name) for name in ("Context", "Graph", "State")}
-    return {**own, **messages, **{name: getattr(spectral_weights, name) for name in weights}}
+    homes = {
+        ffno: ("Stack",),
+        gnot: ("Gated",),
+        message_settings: ("Context", "Graph", "State"),
+        multigrid: ("Cycle",),
+        neighbors: ("Nearest", "Radius"),
+        sensors: ("Sensors",),
+        spectral_weights: (
+            "BlockDiagonalWeights",
+            "CPWeights",
+            "DenseWeights",
+            "SeparableWeights",
+            "TuckerWeights",
+        ),
+        transolver: ("Sliced",),
+        unet: ("Levels",),
+    }
+    return {name: getattr(home, name) for home, names in homes.items() for name in names}
 
 
 def _value(name: str, node: ast.expr) -> Any:

@@ -55,8 +55,10 @@ class ModelOptions:
     Parameters
     ----------
     operator
-        A neural operator such as fno, or your own: file.py:build, a function build(in_channels, out_channels,
-        data) that returns a torch.nn.Module. The default is that of the preset, else fno.
+        A neural operator such as fno, which starts from what suits the data, or a published set-up of one,
+        such as mgno/darcy-smooth; sciml operators lists both. Your own is file.py:build, a function
+        build(in_channels, out_channels, data) that returns a torch.nn.Module. The default is that of the
+        preset, else fno.
     settings
         An argument of the operator, NAME=VALUE such as width=64; may be repeated.
     allow_code
@@ -172,10 +174,10 @@ class CompareOptions:
     Parameters
     ----------
     operators
-        Neural operators separated by commas, by default fno,unet,resnet; your own is file.py:build, a
-        function build(in_channels, out_channels, data) that returns a torch.nn.Module; NAME=OPERATOR gives
-        another name, as in wide=fno. On problems of physics-informed networks, pinn/..., they are recipes, by
-        default all.
+        Neural operators or set-ups of them (see sciml operators) separated by commas, by default
+        fno,unet,resnet; your own is file.py:build, a function build(in_channels, out_channels, data) that
+        returns a torch.nn.Module; NAME=OPERATOR gives another name, as in wide=fno. On problems of
+        physics-informed networks, pinn/..., they are recipes, by default all.
     settings
         An argument of one of them, or of its training (learning_rate, weight_decay, batch_size, clip, ema,
         precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated.

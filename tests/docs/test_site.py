@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sciml.cli import names
+from sciml.operators.presets import setups
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -62,6 +65,16 @@ def test_every_example_has_a_page(tmp_path: Path) -> None:
         assert script.name in written[script.stem]
     for picture in pages.PICTURES.values():
         assert (DOCS / picture).exists()
+
+
+def test_every_operator_and_every_published_set_up_is_on_their_page(tmp_path: Path) -> None:
+    _, text = import_module("site_pages").operators(tmp_path / "operators.md")
+    for name in names.operators():
+        assert f"| `{name}` | " in text
+    for name, setup in setups().items():
+        assert f"| `{name}` | {setup.source}" in text
+    widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {4}  # a bar of mathematics would be a column more
 
 
 @pytest.mark.slow

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sciml.cli import names
+from sciml.cli.compare import contest_of, entries_of
+from sciml.cli.options import CompareOptions, DataOptions
+from sciml.comparison.entry import Entry
+from sciml.dataset import Field, open_dataset, write_dataset
 from sciml.datasets.darcy import Darcy
 from sciml.errors import ConfigError
+from sciml.mesh import Points
+from sciml.neighbors import Nearest, Radius
 from sciml.operators.ffno import FFNO, Stack
+from sciml.operators.fno import FNO
+from sciml.operators.gnot import Gated
+from sciml.operators.mgno import MgNO
+from sciml.operators.presets import setups
 from sciml.operators.spectral_weights import CPWeights, SeparableWeights, TuckerWeights
 from sciml.operators.tfno import TFNO
+from sciml.operators.transolver import Sliced
+from sciml.presets import DARCY
 from sciml.surrogate import Surrogate
 
 Run = Callable[..., tuple[int, str, str]]
@@ -27,6 +41,26 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """u = b a on eight clouds of 20 to 27 points, b a number of the sample."""
+    path, rng = tmp_path_factory.mktemp("data") / "clouds.h5", np.random.default_rng(0)
+    clouds = [Points(rng.random((20 + i, 2))) for i in range(8)]
+    a, b = [cloud.coordinates[:, 0] for cloud in clouds], np.linspace(1, 2, 8)
+    fields = [
+        (Field("a", "input"), a),
+        (Field("u", "output"), [a_i * b_i for a_i, b_i in zip(a, b, strict=True)]),
+    ]
+    split = [0, 0, 0, 0, 1, 1, 2, 2]
+    write_dataset(path, grid=clouds, fields=fields, split=split, variables={"b": b})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sciml.cli.train.write_report", lambda path, **_: path.write_text("a report"))
+
+
 @pytest.mark.parametrize(
     ("operator", "cls", "settings"),
     [
@@ -35,14 +69,8 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_it_trains_and_its_surrogate_loads(
-    run: Run,
-    data_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    operator: str,
-    cls: type,
-    settings: list[str],
+    run: Run, data_file: Path, operator: str, cls: type, settings: list[str]
 ) -> None:
-    monkeypatch.setattr("sciml.cli.train.write_report", lambda path, **_: path.write_text("a report"))
     chosen = [part for text in ("width=4", *settings) for part in ("--set", text)]
     command = ("train", data_file, "--operator", operator, "--steps", "2", "--output", "run", "--json")
     status, out, err = run(*command, *chosen)
@@ -57,6 +85,102 @@ def test_it_trains_and_its_surrogate_loads(
     assert json.loads(out)["test"]["relative_l2"] == result["test"]["relative_l2"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", names.operators())
+def test_every_operator_trains_judges_predicts_and_exports_on_a_grid(
+    run: Run, data_file: Path, operator: str
+) -> None:
+    start = ("train", data_file, "--operator", operator, "--steps", "2", "--output", "run", "--json")
+    status, out, err = run(*start)
+    assert status == 0, err
+    error = json.loads(out)["test"]["relative_l2"]
+    status, out, err = run("evaluate", "run", data_file, "--json")
+    assert status == 0, err
+    assert json.loads(out)["test"]["relative_l2"] == pytest.approx(error, rel=1e-6)
+    given = open_dataset(data_file).test.to_xarray()[["a"]].isel(sample=0)
+    given.to_netcdf("a.nc", engine="h5netcdf")
+    status, out, err = run("predict", "run", "a.nc", "--output", "u.nc", "--json")
+    assert status == 0, err
+    assert json.loads(out)["fields"] == {"u": [8, 8]}
+    cls: Any = names.operators()[operator]
+    status, out, err = run("export", "run", "--output", "run.pt2", "--static", "--json")
+    assert status == (0 if cls.properties.exports else 2), err
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        name if name == "mppde" else pytest.param(name, marks=pytest.mark.slow)
+        for name, cls in names.operators().items()
+        if not cls.properties.needs_grid  # type: ignore[attr-defined]
+    ],
+)
+def test_every_operator_on_points_trains_on_clouds_and_repeats(run: Run, meshes: Path, operator: str) -> None:
+    status, out, err = run(
+        "train", meshes, "--operator", operator, "--steps", "2", "--output", "run", "--json"
+    )
+    assert status == 0, err
+    error = json.loads(out)["test"]["relative_l2"]
+    status, out, err = run("train", "--like", "run", "--output", "again", "--json")
+    assert status == 0, err
+    assert json.loads(out)["test"]["relative_l2"] == error
+    status, _, err = run("evaluate", "run", meshes)
+    assert status == 2 and "errors of this run are in assessment.json" in err
+
+
+def test_a_published_set_up_is_chosen_by_name(run: Run, data_file: Path) -> None:
+    small = ("--set", "width=2", "--set", "depth=1")
+    start = ("train", data_file, "--operator", "MgNO/darcy-smooth", *small, "--steps", "1")
+    status, out, err = run(*start, "--output", "run", "--json")
+    assert status == 0, err
+    assert json.loads(out)["operator"] == "mgno/darcy-smooth"
+    model = Surrogate.load("run/surrogate").model
+    assert isinstance(model, MgNO)
+    assert model.cycle == setups()["mgno/darcy-smooth"].arguments["cycle"]
+
+
+def test_a_set_up_counts_for_itself_and_settings_change_it() -> None:
+    """Of a preset of the data nothing is left but where its own operator is asked for."""
+    assert DARCY.operator.func is FNO
+    for default in (None, DARCY.operator):
+        name, factory, code = names.chosen_operator("fno/burgers", default)
+        assert (name, code) == ("fno/burgers", None)
+        assert isinstance(factory, partial) and factory.func is FNO
+        assert factory.keywords == {"modes": 16, "width": 64, "depth": 4}
+    entry, *_ = entries_of(
+        CompareOptions(operators="mgno/darcy-rough,fno", settings=("mgno/darcy-rough.width=3",)),
+        [contest_of("darcy", DataOptions())],
+    )
+    assert isinstance(entry, Entry) and entry.name == "mgno/darcy-rough"
+    assert entry.settings == {"width": 3}
+    assert isinstance(entry.factory, partial) and entry.factory.func is MgNO
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mgno/darcy-smoth", "there is mgno/darcy-rough, .* Did you mean 'darcy-smooth'"),
+        ("multionet/darcy", "of multionet there is none"),
+        ("mgmo/darcy-smooth", "there is no operator 'mgmo'"),
+        ("mgno/", "there is no published set-up 'mgno/'"),
+    ],
+)
+def test_an_unknown_set_up_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        names.chosen_operator(name)
+
+
+def test_operators_are_listed_with_their_set_ups(run: Run) -> None:
+    status, out, _ = run("operators", "--json")
+    listed = json.loads(out)["operators"]
+    assert status == 0
+    assert listed.keys() == names.operators().keys()
+    assert {name for card in listed.values() for name in card["setups"]} == setups().keys()
+    assert all(card["summary"] and card["properties"] for card in listed.values())
+    status, out, _ = run("operators")
+    assert "mgno/darcy-rough: He" in out and "(572,661 parameters)" in out and "one resolution" in out
+
+
 def test_settings_may_be_made_of_literals() -> None:
     given = ["modes=SeparableWeights(modes=(4, 3))", "depth = Stack(2, head='branch')", "width=-4"]
     assert names.parse_settings(given) == {
@@ -68,6 +192,13 @@ def test_settings_may_be_made_of_literals() -> None:
         "modes": TuckerWeights(8, rank=(4, 4, 2))
     }
     assert names.parts()["CPWeights"] is CPWeights
+    parts = ["layers=Gated(2, heads=4)", "blocks=Sliced(slices=8)", "near=Nearest(6)", "far=Radius(0.2)"]
+    assert names.parse_settings(parts) == {
+        "layers": Gated(2, heads=4),
+        "blocks": Sliced(slices=8),
+        "near": Nearest(6),
+        "far": Radius(0.2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -94,7 +225,8 @@ def test_other_expressions_are_refused(text: str, message: str) -> None:
 
 
 def test_nothing_else_can_be_named() -> None:
-    """Each is a settings object of an operator: frozen, and without effects when made."""
+    """Each is a settings object of an operator or a rule of neighbors: frozen, without effects when made."""
     found: dict[str, Any] = names.parts()
-    assert all(cls.__module__.startswith("sciml.operators.") for cls in found.values())
+    homes = {cls.__module__ for cls in found.values()}
+    assert all(home.startswith("sciml.operators.") for home in homes - {"sciml.neighbors"})
     assert all(cls.__dataclass_params__.frozen for cls in found.values())
