@@ -1,8 +1,8 @@
 """How many steps a budget pays for: measured once, before training, on the very training.
 
 A training of N steps costs ``c + N t + V v`` seconds: t is a step, v a validation and the checkpoint
-after it, V their number (every twentieth of N by default), and c what the first step and the first
-validation take beyond, for reading data and warming up. All are measured in a child process like that of
+after it, V their number (`VALIDATIONS`, but fewer where they would take more than a tenth of the budget), and
+c what the first step and the first validation take beyond, for reading data and warming up. All are measured in a child process like that of
 a unit, with the same threads, alone. A first batch of steps gives a first guess of N; then, of a training
 of that length, a few steps with validation and checkpoint are timed, and steps in the middle of each of
 `PIECES` equal parts, because a curriculum or a second optimizer makes later steps cost more. The N that
@@ -40,6 +40,8 @@ PIECES = 4
 SHARE, LEAST, MOST = 0.1, 2.0, 12.0
 # Never more than this share of a short budget.
 SHORT = 0.3
+# Validations of a training, and the share of a budget that they may take: they are for people to watch.
+VALIDATIONS, WATCHING = 20, 0.1
 # The length of the training whose first steps give the first guess, and the least length guessed: schedules
 # must not run out while steps are timed.
 PROBE, SHORTEST = 1_000_000, 100
@@ -58,7 +60,7 @@ class Cost:
     start : float
         Seconds that the first step and the first validation take beyond.
     every : int or None
-        Steps between validations; None for a twentieth of all.
+        Steps between validations, where the training fixes them.
     """
 
     step: float
@@ -66,27 +68,32 @@ class Cost:
     start: float
     every: int | None = None
 
-    def seconds(self, steps: int) -> float:
-        """Of a training."""
-        validations = -(-steps // (self.every or max(1, steps // 20)))
-        return self.start + steps * self.step + validations * self.validation
+    def seconds(self, steps: int, every: int) -> float:
+        """Of a training with a validation after each ``every`` steps and after the last one."""
+        return self.start + steps * self.step + -(-steps // every) * self.validation
 
-    def steps(self, seconds: float) -> int:
-        """The steps, at least one, of the training that lasts so long.
+    def course(self, seconds: float) -> tuple[int, int]:
+        """The steps, at least one, of the training that lasts so long, and the steps between validations.
 
         Examples
         --------
-        >>> cost = Cost(step=0.1, validation=1.0, start=0.5, every=50)
-        >>> cost.steps(40.5), cost.seconds(330)
-        (330, 40.5)
+        >>> Cost(step=0.1, validation=1.0, start=0.5, every=50).course(40.5)
+        (330, 50)
+        >>> Cost(step=0.1, validation=1.0, start=0.5).course(40.5)  # four validations are a tenth
+        (360, 90)
         """
+        if self.every is None:
+            affordable = WATCHING * seconds / self.validation if self.validation else VALIDATIONS
+            count = int(min(VALIDATIONS, max(1, affordable)))
+            steps = max(1, int((seconds - self.start - count * self.validation) / self.step + 1e-9))
+            return steps, -(-steps // count)
         low, high = 1, 2
-        while self.seconds(high) <= seconds:
+        while self.seconds(high, self.every) <= seconds:
             low, high = high, 2 * high
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self.seconds(middle) <= seconds else (low, middle)
-        return low
+            low, high = (middle, high) if self.seconds(middle, self.every) <= seconds else (low, middle)
+        return low, self.every
 
 
 def calibrate(tell: Tell, unit: Unit, budget: Budget, device: str, folder: Path) -> dict[str, Any]:
@@ -106,13 +113,14 @@ def calibrate(tell: Tell, unit: Unit, budget: Budget, device: str, folder: Path)
             raise ConfigError(f"the FLOPs of {unit.entry.name} cannot be counted; give seconds or steps.")
         return {**row, "steps": max(1, int(budget.amount / flops)), "flops_per_step": flops}
     cost, flops = measure(unit, budget.amount, device, folder)
-    steps = cost.steps(budget.amount)
+    steps, every = cost.course(budget.amount)
     return {
         **row,
         "steps": steps,
+        "every": every,
         "seconds_per_step": cost.step,
         "seconds_per_validation": cost.validation,
-        "seconds_predicted": cost.seconds(steps),
+        "seconds_predicted": cost.seconds(steps, every),
         "flops_per_step": flops,
     }
 

@@ -211,21 +211,21 @@ class Sweep:
         ]
         courses = [self._course(contest, entry, samples) for samples, contest, entry in kinds]
         return [
-            Unit(contest, entry, seed, samples, steps, threads)
+            Unit(contest, entry, seed, samples, *course)
             for seed in self.seeds
-            for (samples, contest, entry), (steps, threads) in zip(kinds, courses, strict=True)
+            for (samples, contest, entry), course in zip(kinds, courses, strict=True)
         ]
 
     def _course(
         self, contest: Contest[Any], entry: Contestant, samples: int | None
-    ) -> tuple[int | None, int]:
-        """Steps that the budget pays for, and threads: stored, or measured now and stored.
+    ) -> tuple[int | None, int, int | None]:
+        """Steps that the budget pays for, threads, and steps between validations: stored, or measured now.
 
         No steps if the entry fails at that; its units then fail for the same reason.
         """
         assert self.threads is not None
         if self.budget.unit == "steps":
-            return int(self.budget.amount), self.threads
+            return int(self.budget.amount), self.threads, None
         unit = Unit(contest, entry, self.seeds[0], samples, None, self.threads)
         columns = {**unit.identity, "kind": "calibration", "budget": str(self.budget)}
         head = {name: value for name, value in columns.items() if name not in ("seed", "steps")}
@@ -241,12 +241,12 @@ class Sweep:
                     )
                 except ChildError as error:
                     self._unfit[unit.kind] = str(error)
-                    return None, self.threads
+                    return None, self.threads, None
                 row = {**head, **found, "machine": machine()}
                 self.rows.append(row)
                 self.say(f"{entry.name} on {contest.name}: {self.budget} are {row['steps']} steps")
         # With other threads sums would round differently, and steps take another time.
-        return int(row["steps"]), int(row["threads"])
+        return int(row["steps"]), int(row["threads"]), row.get("every")
 
     # Training.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ SPEAK = 1.0
 
 @dataclass(frozen=True)
 class Unit:
-    """What is trained: its identity in the file of rows, and the objects to do it."""
+    """What is trained: its identity in the file of rows, and the objects to do it.
+
+    ``every`` counts the steps between validations, if not those of the plan.
+    """
 
     contest: Contest[Any]
     entry: Contestant
@@ -38,13 +41,15 @@ class Unit:
     samples: int | None
     steps: int | None
     threads: int = 1
+    every: int | None = None
 
     def plan(self, device: str) -> Plan:
         """The training; see `Contest.plan`."""
         assert self.steps is not None
-        return self.contest.plan(
+        found = self.contest.plan(
             self.entry, seed=self.seed, steps=self.steps, samples=self.samples, device=device
         )
+        return found if self.every is None else replace(found, every=self.every)
 
     @property
     def identity(self) -> dict[str, Any]:

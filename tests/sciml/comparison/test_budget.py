@@ -47,14 +47,13 @@ def test_other_budgets_are_refused(text: Any) -> None:
 def test_steps_spend_the_budget_and_no_more() -> None:
     for cost in (Cost(0.1, 1.0, 0.5, 50), Cost(0.01, 0.3, 2.0), Cost(3.0, 5.0, 1.0), Cost(1e-4, 0.0, 0.0)):
         for seconds in (20.0, 40.0, 3600.0):
-            steps = cost.steps(seconds)
+            steps, every = cost.course(seconds)
             if steps > 1:
-                assert cost.seconds(steps) <= seconds
-            # One more step, and the validation that it may bring, is too much; below 40 steps a step more may
-            # also change how many a twentieth is.
-            if steps > 40:
-                assert cost.seconds(steps + 1) + cost.validation > seconds
-    assert Cost(10.0, 0.0, 0.0).steps(1.0) == 1
+                assert cost.seconds(steps, every) <= seconds
+            # One more step, and the validation that it may bring, is too much.
+            if steps > 1:
+                assert cost.seconds(steps + 1, every) + cost.validation > seconds
+    assert Cost(10.0, 0.0, 0.0).course(1.0) == (1, 1)
 
 
 class Clock:
