@@ -1,13 +1,13 @@
 """How many steps a budget pays for: measured once, before training, on the very training.
 
-A training of N steps costs ``c + N t + V v`` seconds: t is a step, v a validation and the checkpoint
-after it, V their number (`VALIDATIONS`, but fewer where they would take more than a tenth of the budget), and
-c what the first step and the first validation take beyond, for reading data and warming up. All are measured in a child process like that of
-a unit, with the same threads, alone. A first batch of steps gives a first guess of N; then, of a training
-of that length, a few steps with validation and checkpoint are timed, and steps in the middle of each of
-`PIECES` equal parts, because a curriculum or a second optimizer makes later steps cost more. The N that
-spends the budget is stored as a row, and every later call reads it. How well the budget is met depends on
-how steady the machine is.
+A training of N steps costs ``c + N t + V v`` seconds: t is a step, v a validation and the checkpoint after
+it, V their number (`VALIDATIONS`, but fewer where they would take more than a tenth of the budget), and c
+what the first step and the first validation take beyond, for reading data and warming up. All are measured in
+a child process like that of a unit, with the same threads, alone. A first batch of steps gives a first guess
+of N; then, of a training of that length, a few steps with validation and checkpoint are timed, and steps in
+the middle of each of `PIECES` equal parts, because a curriculum or a second optimizer makes later steps cost
+more. The N that spends the budget is stored as a row, and every later call reads it. How well the budget is
+met depends on how steady the machine is.
 """
 
 from __future__ import annotations
