@@ -29,8 +29,9 @@ IN, OUT = 2, 3
 SIZES = {1: (20,), 2: (12, 10), 3: (8, 6, 7)}
 ADAM_STEPS = 500  # of the overfitting test; FNO needs 210 to 260, GNOT 340, Symmetrized up to 400, by seed
 # Where the overfitting test asks operators on points. A stencil learns the translation once for the whole
-# grid, and a Fourier mode knows it; among points in no order it has to be learnt for every point of every
-# sample, so that the work grows with the points: a quarter of them.
+# grid, and a Fourier mode knows it. Attention and kernels, for which points have no order, were not below
+# 1.6 % on 12 x 10 points after these steps with any of some twenty settings; on a quarter of the points they
+# are below 1 % after 340 to 390.
 SCATTERED = (6, 5)
 
 
