@@ -31,14 +31,24 @@ class Term:
 
     def mean(self) -> Tensor:
         """The weighted mean, a scalar."""
-        return self._weighted().mean()
+        return self.summands().mean()
 
     def sum(self) -> Tensor:
         """The weighted sum, a scalar; what processes add up before they divide."""
-        return self._weighted().sum()
+        return self.summands().sum()
 
-    def _weighted(self) -> Tensor:
+    def summands(self) -> Tensor:
+        """What the mean is taken of."""
         return self.weight * (self.values.square() if self.square else self.values)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether a weight other than 1 was given."""
+        return isinstance(self.weight, Tensor) or self.weight != 1
+
+    def plain(self) -> Term:
+        """Without its weight and without gradients: what can be compared between steps."""
+        return Term(self.values.detach(), square=self.square)
 
 
 def total(terms: Mapping[str, Term]) -> Tensor:
@@ -118,6 +128,10 @@ class Objective(ABC):
         """Trainable values of the objective itself: unknown coefficients, self-adaptive weights."""
         return ()
 
+    def facts(self) -> dict[str, Any]:
+        """What the row of a step tells besides the losses, by name: weights, say; as of the last `draw`."""
+        return {}
+
     def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
         """The metrics when this objective serves as validation; by default its loss on a fixed batch."""
         batch = self.draw(0, model, streams)
@@ -165,11 +179,8 @@ class Sum(Objective):
         found: dict[str, Term] = {}
         for (factor, part), piece in zip(self.parts, batch.parts, strict=True):
             for name, term in part.terms(model, piece).items():
-                # Two summands of one kind keep both of their terms: u, u.2, u.3, ...
-                key, copy = name, 2
-                while key in found:
-                    key, copy = f"{name}.{copy}", copy + 1
-                found[key] = Term(term.values, factor * term.weight, term.square)
+                weighed = Term(term.values, factor * term.weight, term.square)
+                found[_unused(name, found)] = weighed
         return found
 
     def check(self, model: nn.Module) -> None:
@@ -180,6 +191,13 @@ class Sum(Objective):
         for _, part in self.parts:
             yield from part.parameters()
 
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for _, part in self.parts:
+            for name, fact in part.facts().items():
+                found[_unused(name, found)] = fact
+        return found
+
     def surrogate(self, model: nn.Module) -> Surrogate | None:
         return next((s for _, part in self.parts if (s := part.surrogate(model)) is not None), None)
 
@@ -189,3 +207,11 @@ class Sum(Objective):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for i, (_, part) in enumerate(self.parts):
             part.load_state_dict(state[str(i)])
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    """Two summands of one kind keep both of their terms: u, u.2, u.3, ..."""
+    found, copy = name, 2
+    while found in taken:
+        found, copy = f"{name}.{copy}", copy + 1
+    return found

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -21,7 +21,7 @@ from sciml.calling import evaluating
 from sciml.checkpoints import to_device
 from sciml.description import describe
 from sciml.errors import CheckpointError, ConfigError, DivergedError
-from sciml.objective import Batch, Objective, sum_of
+from sciml.objective import Batch, Objective, Term, sum_of
 from sciml.run import FORMAT, Run, RunFolder, versions
 from sciml.signals import CTRL_C, REQUEUE, Interrupted, StopSignals
 
@@ -111,6 +111,7 @@ class Training:
             batch = processes.own_part(batch).to(self._device)
             self._waited += time.perf_counter() - asked
             loss, terms = self._optimize(batch)
+            terms |= self.objective.facts()
         rate = self._optimizer.param_groups[0]["lr"]
         if self._schedule is not None:
             self._schedule.step()
@@ -137,16 +138,18 @@ class Training:
             self._seconds += time.perf_counter() - started  # the next row shows it
         return Step(self.step, trainer.steps, loss, row)
 
-    def _optimize(self, batch: Batch) -> tuple[float, dict[str, float]]:
+    def _optimize(self, batch: Batch) -> tuple[float, dict[str, Any]]:
         """One step of the optimizer, which may evaluate the closure several times on the same batch.
 
-        Returns the loss before the step and, if there are several, its terms.
+        Returns the loss before the step and, if there are several, its terms; those that have weights also
+        without them, under ``unweighted``.
         """
         count = self.trainer.accumulate
         parts = list(batch.split(count)) if count > 1 else [batch]
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16")
 
         first: dict[str, float] = {}  # before a line search moves on
+        plain: dict[str, float] = {}
 
         def closure() -> float:
             nonlocal first
@@ -154,8 +157,11 @@ class Training:
             losses: dict[str, float] = {}
             for part in parts:
                 with autocast:
-                    means = processes.means(self.objective.terms(self.model, part))
+                    terms = self.objective.terms(self.model, part)
+                    means = processes.means(terms)
                     loss = sum_of(means) / count
+                if not first:
+                    self._add_unweighted(plain, terms, count)
                 loss.backward()
                 shares = processes.add_up(torch.stack([loss, *means.values()])).tolist()
                 for name, share in zip([TOTAL, *means], shares, strict=True):
@@ -167,7 +173,19 @@ class Training:
             return losses[TOTAL]
 
         loss = float(self._optimizer.step(closure))
-        return loss, first if len(first) > 1 else {}
+        shown: dict[str, Any] = dict(first) if len(first) > 1 else {}
+        return loss, shown | ({"unweighted": plain} if plain else {})
+
+    @staticmethod
+    def _add_unweighted(plain: dict[str, float], terms: Mapping[str, Term], count: int) -> None:
+        """Add one part's share of the means without weights, of the terms that have weights."""
+        weighted = {name: term.plain() for name, term in terms.items() if term.weighted}
+        if weighted:
+            means = processes.means(weighted)
+            for name, mean in zip(
+                means, processes.add_up(torch.stack([*means.values()])).tolist(), strict=True
+            ):
+                plain[name] = plain.get(name, 0.0) + mean / count
 
     def _clip_gradients(self, limit: float) -> None:
         # An optimizer that keeps gradients elsewhere than in `.grad` knows their norm.
