@@ -169,10 +169,10 @@ class DeepONet(nn.Module):
         points = points_of(self.box.who, self.rank, coordinates, queries)
         t = self.trunk(self.sensors.features_of(points.to(x.dtype)))
         # The trunk's batch is 1 where all samples have their places in common: then it is one product.
-        equation = "bok,nok->bno" if len(t) == 1 else "bok,bnok->bno"
-        u = torch.einsum(equation, b, t[0] if len(t) == 1 else t)
+        equation = "bok,nok->bno" if t.shape[0] == 1 else "bok,bnok->bno"
+        u = torch.einsum(equation, b, t[0] if t.shape[0] == 1 else t)
         u = u if self.bias is None else u + self.bias
-        return u if queries is not None else u.mT.reshape(len(x), self.out_channels, *x.shape[2:])
+        return u if queries is not None else u.mT.reshape(x.shape[0], self.out_channels, *x.shape[2:])
 
     def check_grid(self, shape: Sequence[int]) -> None:
         """Refuse a training grid that is coarser than the sensors.

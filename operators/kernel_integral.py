@@ -75,14 +75,14 @@ class Table:
         index[row, slot + own] = giving[order]
         if own:
             index[:, 0] = torch.arange(receivers, device=index.device).repeat(lists)
-        index = index.reshape(lists, receivers, -1).expand(len(weights), -1, -1)
+        index = index.reshape(lists, receivers, -1).expand(weights.shape[0], -1, -1)
         return cls._normalized(index, weights)
 
     @classmethod
     def everything(cls, weights: Tensor, receivers: int) -> Table:
         """Every receiver takes from all points."""
         index = torch.arange(weights.shape[1], device=weights.device)
-        return cls._normalized(index.expand(len(weights), receivers, -1), weights)
+        return cls._normalized(index.expand(weights.shape[0], receivers, -1), weights)
 
     @classmethod
     def _normalized(cls, index: Tensor, weights: Tensor) -> Table:

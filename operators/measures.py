@@ -85,5 +85,5 @@ def _cells(coordinates: Tensor, periodic: Sequence[bool]) -> Tensor:
         first = (line[:, :1] + line[:, -1:] - 1) / 2 if wraps else torch.zeros_like(line[:, :1])
         inner = (line[:, 1:] + line[:, :-1]) / 2
         length = torch.cat((first, inner, first + 1), dim=1).diff(dim=1)
-        total = total[..., None] * length.reshape(len(length), *(1,) * axis, -1)
+        total = total[..., None] * length.reshape(length.shape[0], *(1,) * axis, -1)
     return total

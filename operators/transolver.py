@@ -244,7 +244,7 @@ class Transolver(nn.Module):
         # The sum over blocks stays in the precision of the input, also under autocast.
         z = self.entrance(self.cloud.at_every_point(parts, parameters)).to(x.dtype)
         if self.clock is not None:
-            z = z + self.clock(time, len(x)).to(x.dtype)
+            z = z + self.clock(time, x.shape[0]).to(x.dtype)
         for block in self.blocks:
             z = block(z, rows.mask, rows.space)
         return rows.back(self.exit(self.norm(z)))
