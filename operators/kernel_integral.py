@@ -18,6 +18,7 @@ from torch.nn.functional import embedding, gelu, linear
 
 from sciml.operators.cloud import Rows
 from sciml.operators.measures import difference
+from sciml.operators.neighbor_table import side_by_side
 
 Arrays = tuple[NDArray[np.generic], ...]
 Found = TypeVar("Found", bound=Arrays)
@@ -68,13 +69,10 @@ class Table:
             real = real & (pairs[..., 0] != pairs[..., 1])
         sample, edge = real.nonzero(as_tuple=True)
         receiving, giving = pairs[sample, edge].unbind(-1)
-        row, order = (sample * receivers + receiving).sort(stable=True)
-        counts = torch.bincount(row, minlength=lists * receivers)
-        slot = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
-        index = pairs.new_full((lists * receivers, int(counts.max()) + own), -1)
-        index[row, slot + own] = giving[order]
+        index = side_by_side(sample * receivers + receiving, giving, lists * receivers)
         if own:
-            index[:, 0] = torch.arange(receivers, device=index.device).repeat(lists)
+            first = torch.arange(receivers, device=index.device).repeat(lists)
+            index = torch.cat((first[:, None], index), dim=1)
         index = index.reshape(lists, receivers, -1).expand(weights.shape[0], -1, -1)
         return cls._normalized(index, weights)
 

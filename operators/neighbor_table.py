@@ -145,13 +145,10 @@ def table_of(neighbors: Tensor, coordinates: Tensor, *, period: Period | None = 
     if neighbors.numel() and int(neighbors.max()) >= points:
         raise ShapeError(f"neighbors name the point {int(neighbors.max())}, but there are {points}, from 0.")
     shift = points * torch.arange(batch, device=neighbors.device)[:, None, None]
-    rows = (neighbors + shift)[(neighbors >= 0).all(2)]
-    receiving, giving = rows[rows[:, 0].argsort(stable=True)].unbind(1)
-    counts = torch.bincount(receiving, minlength=batch * points)
-    place = torch.arange(len(receiving), device=rows.device) - (counts.cumsum(0) - counts)[receiving]
-    places = torch.arange(max(1, int(counts.max())), device=rows.device)
-    index = torch.arange(batch * points, device=rows.device)[:, None].repeat(1, len(places))
-    index[receiving, place] = giving
+    receiving, giving = (neighbors + shift)[(neighbors >= 0).all(2)].unbind(1)
+    found = side_by_side(receiving, giving, batch * points)
+    real, own = found >= 0, torch.arange(batch * points, device=found.device)[:, None]
+    index = torch.where(real, found, own)
     flat = coordinates.flatten(0, 1)
     difference = flat[:, None] - flat[index]  # 0 where there is no neighbor
     for axis, length in enumerate(period or ()):
@@ -160,7 +157,23 @@ def table_of(neighbors: Tensor, coordinates: Tensor, *, period: Period | None = 
             difference[..., axis] = along - length * (along / length).round()
     largest = difference.abs().unflatten(0, (batch, points)).amax((1, 2))
     scale = torch.where(largest > 0, largest, 1).repeat_interleave(points, 0)
-    return NeighborTable(index, places < counts[:, None], difference / scale[:, None])
+    return NeighborTable(index, real, difference / scale[:, None])
+
+
+def side_by_side(receiving: Tensor, giving: Tensor, rows: int) -> Tensor:
+    """Pairs (edge,) as one row for each receiver, in the order in which its pairs come; -1 fills up.
+
+    Examples
+    --------
+    >>> side_by_side(torch.tensor([2, 0, 2]), torch.tensor([5, 6, 7]), rows=3).tolist()
+    [[6, -1], [-1, -1], [5, 7]]
+    """
+    row, order = receiving.sort(stable=True)
+    counts = torch.bincount(row, minlength=rows)
+    place = torch.arange(row.shape[0], device=row.device) - (counts.cumsum(0) - counts)[row]
+    index = giving.new_full((rows, max(1, int(counts.max()))), -1)
+    index[row, place] = giving[order]
+    return index
 
 
 def nearest_neighbors(
