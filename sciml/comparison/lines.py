@@ -59,6 +59,8 @@ class Line:
         Whether nothing else ran while times were taken.
     means : mapping
         Metric to its mean over seeds and samples.
+    own : Estimate or None
+        Of the metric by which the protocol itself judges, where it is another one.
     lasted : mapping
         Of each of `DURATIONS`, the share of samples in which it lasted to the last frame: the data end
         there, so the mean is a lower bound.
@@ -85,6 +87,7 @@ class Line:
     costs: Mapping[str, float | None] = field(default_factory=dict)
     alone: bool = True
     means: Mapping[str, float] = field(default_factory=dict)
+    own: Estimate | None = None
     lasted: Mapping[str, float] = field(default_factory=dict)
     transfer: Mapping[str, Estimate] = field(default_factory=dict)
     efficiency: Mapping[int | None, Estimate] = field(default_factory=dict)
@@ -150,7 +153,7 @@ def lines_of(results: Results) -> list[Line]:
     ]
     lines.sort(key=lambda line: line.error.value if line.finite else math.inf)
     for family in ("trivial", "classical"):
-        lines += [_reference(row, end) for row in results.family(family)]
+        lines += [_reference(results, row, end) for row in results.family(family)]
     return lines
 
 
@@ -174,6 +177,7 @@ def _trained(results: Results, training: Training, end: float | None, *, named: 
         },
         alone=all(unit.get("alone", True) for unit in units),
         means={name: float(value.mean()) for name, value in values.items()},
+        own=_own(results, values),
         lasted=_lasted(values, end),
         transfer=_transfer(training),
         **_efficiency(results, training.entry),
@@ -191,7 +195,7 @@ def _epoch(results: Results, training: Training) -> float | None:
     return step * samples / batch if step and samples and batch else None
 
 
-def _reference(row: Reference, end: float | None) -> Line:
+def _reference(results: Results, row: Reference, end: float | None) -> Line:
     values = {name: np.array([listed]) for name, listed in row.metrics.items()}
     errors = values[DECISIVE]
     return Line(
@@ -202,6 +206,7 @@ def _reference(row: Reference, end: float | None) -> Line:
         float(errors.max()),
         costs={"seconds_per_sample": row.seconds_per_sample},
         means={name: float(value.mean()) for name, value in values.items()},
+        own=_own(results, values),
         lasted=_lasted(values, end),
         settings=row.settings,
     )
@@ -215,6 +220,10 @@ def _failed(results: Results, entry: str, samples: int | None, steps: int | None
         and (steps is None or unit.get("steps") in (steps, None))
         for unit in results.failures
     )
+
+
+def _own(results: Results, values: Mapping[str, Float]) -> Estimate | None:
+    return mean_error(values[results.own_metric]) if results.own_metric in values else None
 
 
 def _last_time(results: Results) -> float | None:

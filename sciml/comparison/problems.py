@@ -23,10 +23,11 @@ from sciml.comparison.contest import Contest, Judgement, Metrics, Plan, Referenc
 from sciml.comparison.published import Published, elsewhere
 from sciml.description import describe
 from sciml.errors import ConfigError, nearest
-from sciml.grid import Axis, Grid
+from sciml.grid import Grid
 from sciml.kernels.estimators import Exact
 from sciml.objective import total
 from sciml.pinns import problems
+from sciml.pinns.fields import grid_of, names_of_outputs
 from sciml.pinns.predictors import best_constant, best_linear
 from sciml.pinns.problem import Problem, predict
 from sciml.pinns.recipe import Recipe
@@ -211,7 +212,7 @@ class ProblemContest(Contest[RecipeEntry]):
             return None
         values = predict(run.model, known.x, self.problem.outputs)
         error = float(self._metrics(values)["relative_l2"][0])
-        names = ["u"] if self.problem.outputs == 1 else [f"u{k + 1}" for k in range(self.problem.outputs)]
+        names = names_of_outputs(self.problem)
 
         def fields(flat: Tensor) -> dict[str, Any]:
             return {name: flat[:, k].reshape(shape).numpy() for k, name in enumerate(names)}
@@ -232,15 +233,7 @@ class ProblemContest(Contest[RecipeEntry]):
     @property
     def grid(self) -> Grid | None:
         """The grid of the reference, time as its last axis."""
-        problem = self.problem
-        if problem.grid is None:
-            return None
-        labels = [*"xyz"][: problem.domain.space.dim] + ([] if problem.domain.time is None else ["t"])
-        axes = [
-            Axis(name, lower, upper, size, "node")
-            for name, size, (lower, upper) in zip(labels, problem.grid, problem.domain.bounds, strict=True)
-        ]
-        return Grid(tuple(axes))
+        return grid_of(self.problem, self.problem.reference())
 
     def _metrics(self, values: Tensor) -> Metrics:
         known = self.problem.reference()

@@ -110,6 +110,12 @@ class Results:
         return list({training.entry: training for training in self.trainings}.values())
 
     @property
+    def own_metric(self) -> str:
+        """What the protocol itself judges by, where that is another metric than `DECISIVE`; else empty."""
+        metric = str(self.description.get("metric", DECISIVE)).split(",")[0]
+        return "" if metric == DECISIVE else metric
+
+    @property
     def failures(self) -> list[Row]:
         """Units that did not finish."""
         return [unit for unit in self.units if unit["status"] != "finished"]

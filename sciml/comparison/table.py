@@ -16,7 +16,7 @@ from sciml.comparison.equal_error import break_even, equal_error, generation_sec
 from sciml.comparison.lines import DURATIONS, LEVEL, Line, lines_of, notable
 from sciml.comparison.overview import interval, or_dash, overview
 from sciml.comparison.panels import Panel
-from sciml.comparison.results import Results, gather
+from sciml.comparison.results import Results, gather, metric_name
 from sciml.comparison.rows import Row
 from sciml.comparison.statistics import Estimate
 from sciml.files import finite
@@ -56,6 +56,7 @@ class Section:
         """The tables that have something in them: errors first, then costs, and what else was measured."""
         made = (
             self._errors(),
+            self._own(),
             self._costs(),
             self._equal(),
             self._others(),
@@ -74,7 +75,7 @@ class Section:
         cells = [
             [
                 str(row["system"]),
-                percent(row["value"]),
+                _form(row["metric"])(row["value"]),
                 str(row["metric"]),
                 "yes" if row["same_protocol"] else f"no: {row['reason']}",
                 f"{row['source']} ({row['grade']})",
@@ -115,6 +116,18 @@ class Section:
         bold = {i for i, line in enumerate(shown) if line.place == "best"}
         heads = ["", "mean error", "95% interval", "median", "worst", "p vs best", "seeds"]
         return Panel("Relative L2 error on the test samples", heads, cells, bold)
+
+    def _own(self) -> Panel:
+        """The protocol's own metric, where it is another one."""
+        metric = self.results.own_metric
+        form = _form(metric)
+        cells = [
+            [line.name, form(line.own.value), f"{form(line.own.low)} to {form(line.own.high)}"]
+            for line in notable(self.lines)
+            if line.own is not None
+        ]
+        title = f"The protocol's own metric, {metric_name(metric)}"
+        return Panel(title, ["", "mean", "95% interval"], cells)
 
     def _costs(self) -> Panel:
         epochs = any(line.costs.get("seconds_per_epoch") for line in self._entries)
@@ -368,7 +381,7 @@ def _slope_interval(slope: Estimate | None) -> str:
 
 
 def _form(metric: str) -> Callable[[float], str]:
-    return percent if metric.startswith("relative") else lambda value: f"{value:.2g}"
+    return percent if metric.startswith("relative") else lambda value: f"{value:.3g}"
 
 
 def _solves(count: int | None, *, known: bool) -> str:

@@ -256,6 +256,15 @@ def test_what_is_repaid_counts_the_training_alone_and_with_its_data() -> None:
     assert shown(Table.of(fewer)) == [f"{alone:,}", f"{few:,}"]
 
 
+def test_the_metric_of_the_protocol_has_a_table_with_intervals() -> None:
+    head = {"kind": "benchmark", **PLACE, "description": {"metric": "boundary_rmse, in physical units"}}
+    rows = [{**head, "published": []}, *(unit("fno", 0.1, seed) for seed in range(3))]
+    own = next(panel for panel in Table.of(rows).sections[0].panels() if "own metric" in panel.title)
+    errors = mean_error([errors_of(0.1, seed, "fno") for seed in range(3)])
+    assert own.cells == [["fno", f"{errors.value:.3g}", f"{errors.low:.3g} to {errors.high:.3g}"]]
+    assert not any("own metric" in panel.title for panel in Table.of(rows[1:]).sections[0].panels())
+
+
 def test_published_numbers_have_their_source() -> None:
     number = {
         "system": "FNO", "value": 0.0108, "metric": "relative_l2", "source": "Li et al., Table 3",
