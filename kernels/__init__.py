@@ -31,6 +31,7 @@ from sciml.kernels.factored_update import FactoredAdam
 from sciml.kernels.factorized import CP, BlockDiagonal, Separable, Tucker
 from sciml.kernels.layer import spectral_layer
 from sciml.kernels.neighbor_sums import neighbor_sum, three_body, two_body
+from sciml.kernels.partials import Partials
 from sciml.kernels.plans import Plan, plan
 from sciml.kernels.radial_product import RadialProduct
 from sciml.kernels.shared_blocks import SharedBlocks
@@ -73,6 +74,7 @@ __all__ = [
     "laplace",
     "expand_jet",
     "Derivative",
+    "Partials",
     "Plan",
     "plan",
     # many dimensions

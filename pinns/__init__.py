@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sciml.pinns import problems as problems
     from sciml.pinns import recipes as recipes
     from sciml.pinns import samplers as samplers
+    from sciml.pinns.bridge import DeepXDEResidual, from_deepxde, to_deepxde
     from sciml.pinns.conditions import Condition, Dirichlet, Initial, Neumann, Periodic, PointData, Robin
     from sciml.pinns.constrained import Constrained, Coordinates
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
@@ -54,6 +55,10 @@ __all__ = [
     "Stage",
     "recipes",
     "solve",
+    # DeepXDE
+    "from_deepxde",
+    "to_deepxde",
+    "DeepXDEResidual",
 ]
 
 # Public name -> the module that defines it. A name that is a module itself maps to itself.
@@ -85,6 +90,9 @@ _DEFINED_IN = {
     "Stage": "recipe",
     "recipes": "recipes",
     "solve": "solving",
+    "from_deepxde": "bridge",
+    "to_deepxde": "bridge",
+    "DeepXDEResidual": "bridge",
 }
 
 

@@ -85,7 +85,8 @@ def precision(dtype: torch.dtype, device: torch.device | str = "cpu") -> Iterato
         try:
             getattr(real, setters[dtype])()
             torch.set_default_dtype(dtype)
-            torch.set_default_device(device)
+            if torch.get_default_device() != torch.device(device):  # chosen, it slows every call
+                torch.set_default_device(device)
             yield
         finally:
             getattr(real, f"set_float{before}")()
