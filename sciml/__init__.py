@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sciml import field_derivatives as field_derivatives
     from sciml import metrics as metrics
     from sciml import neighbors as neighbors
     from sciml import plots as plots
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sciml.mesh import Mesh, Points, PointSet
     from sciml.normalization import Normalization
     from sciml.objective import Batch, Objective, Term
+    from sciml.physics import Physics
     from sciml.rollout import Rollout
     from sciml.run import Run
     from sciml.schema import Field
@@ -48,6 +50,7 @@ __all__ = [
     "Points",
     "PointSet",
     "neighbors",
+    "field_derivatives",
     "Dataset",
     "Field",
     "open_dataset",
@@ -59,6 +62,7 @@ __all__ = [
     "Objective",
     "Batch",
     "Supervised",
+    "Physics",
     "Rollout",
     "Frames",
     "Unroll",
@@ -89,6 +93,7 @@ _DEFINED_IN = {
     "Points": "mesh",
     "PointSet": "mesh",
     "neighbors": "neighbors",
+    "field_derivatives": "field_derivatives",
     "Dataset": "dataset",
     "Field": "schema",
     "open_dataset": "dataset",
@@ -100,6 +105,7 @@ _DEFINED_IN = {
     "Objective": "objective",
     "Batch": "objective",
     "Supervised": "supervised",
+    "Physics": "physics",
     "Rollout": "rollout",
     "Frames": "unroll",
     "Unroll": "unroll",

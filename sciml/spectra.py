@@ -1,4 +1,4 @@
-"""Spectra and derivatives of fields on grids, as the metrics need them; differentiable."""
+"""Spectra of fields on grids, as the metrics need them; differentiable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sciml.errors import ShapeError
-from sciml.grid import Axis, Grid
-from sciml.kernels.calculus import derivative as periodic_derivative
+from sciml.field_derivatives import derivative
+from sciml.grid import Grid
 from sciml.kernels.spectrum import binned, energy_spectrum, mode_energies, multiplicity, wavenumbers
 
 
@@ -57,27 +57,11 @@ def band_means(amplitudes: Tensor, edges: tuple[float, ...]) -> Tensor:
     return torch.stack([band.mean() for band in inside])
 
 
-def derivative(values: Tensor, dim: int, axis: Axis) -> Tensor:
-    """d/dx along ``dim``: spectral on a periodic axis, else of second order, one-sided at the ends."""
-    if axis.periodic:
-        return periodic_derivative(values, 1, axis=dim, period=axis.upper - axis.lower)
-    if axis.size < 2:
-        raise ShapeError(f"a derivative along {axis.name!r} needs at least 2 points, got {axis.size}.")
-    order = 2 if axis.size > 2 else 1
-    return torch.gradient(values, spacing=axis.spacing, dim=dim, edge_order=order)[0]
-
-
 def h1_square(values: Tensor, grid: Grid) -> Tensor:
     """Pointwise u^2 + |grad u|^2 of u (..., *space)."""
-    first = values.ndim - grid.rank
-    if tuple(values.shape[first:]) != grid.shape:
-        raise ShapeError(
-            f"relative_h1: values {tuple(values.shape)} do not lie on the grid of shape {grid.shape}; "
-            "grid.with_shape(shape) is the same domain at another resolution."
-        )
     total = values.square()
-    for i, axis in enumerate(grid.axes):
-        total = total + derivative(values, first + i, axis).square()
+    for axis in grid.axes:
+        total = total + derivative(values, grid, [axis.name]).square()
     return total
 
 

@@ -12,12 +12,13 @@ from sciml.description import build, describe
 from sciml.errors import ConfigError
 from sciml.kernels.jet import jet
 from sciml.pinns.constrained import Coordinates
-from sciml.pinns.networks import MLP, FourierFeatures, ModifiedMLP
+from sciml.pinns.networks import MLP, SIREN, FourierFeatures, ModifiedMLP
 
 NETWORKS = [
     partial(MLP, width=8, depth=2, activation=nn.SiLU),
     partial(ModifiedMLP, width=8, depth=3),
     partial(FourierFeatures, features=8, scale=2.0, network=partial(MLP, width=8, depth=1)),
+    partial(SIREN, width=8, depth=2, frequency=2.0),
 ]
 
 
@@ -65,6 +66,23 @@ def test_fourier_features_have_a_gaussian_kernel() -> None:
     assert abs(one @ two / 4000 - wanted) < 4 / 4000**0.5  # a cosine has deviation below 1
 
 
+@pytest.mark.parametrize("frequency", [3.0, 30.0])
+def test_sines_keep_their_variance_at_any_depth(frequency: float) -> None:
+    """What the weights bring to the sines, w W h, has variance 1 from the second layer on."""
+    torch.manual_seed(0)
+    network = SIREN(2, 1, width=400, depth=6, frequency=frequency)
+    h = 2 * torch.rand(400, 2) - 1
+    for i in range(0, 10, 2):
+        layer, sine = network[i], network[i + 1]
+        with torch.no_grad():
+            brought, h = frequency * (h @ layer.weight.T), sine(layer(h))  # type: ignore[operator]
+        if i > 0:
+            # Of 160 000 numbers that share 400 inputs and 400 rows of weights: about 2 / sqrt(400) of noise.
+            assert abs(float(brought.var()) - 1) < 0.2
+    first = network[0].weight.detach()  # type: ignore[operator]
+    assert float(first.abs().max()) <= 0.5
+
+
 def test_harmonics_are_waves_of_the_interval() -> None:
     features = Coordinates(((1.0, 3.0), (0.0, 4.0)), periodic=(0,), harmonics=2)
     x = torch.tensor([[1.5, 1.0], [3.5, 1.0]], dtype=torch.float64)  # one period apart
@@ -80,5 +98,7 @@ def test_refusals() -> None:
         MLP(2, 1, width=0)
     with pytest.raises(ConfigError, match="features must be even"):
         FourierFeatures(2, 1, features=7)
+    with pytest.raises(ConfigError, match="frequency must be positive, got 0"):
+        SIREN(2, 1, frequency=0.0)
     with pytest.raises(ConfigError, match="harmonics >= 1"):
         Coordinates(((0.0, 1.0),), harmonics=0)
