@@ -16,14 +16,33 @@ if TYPE_CHECKING:
     from sciml.pinns import problems as problems
     from sciml.pinns import recipes as recipes
     from sciml.pinns import samplers as samplers
+    from sciml.pinns import weightings as weightings
+    from sciml.pinns.ansatz import ansatz_for
     from sciml.pinns.bridge import DeepXDEResidual, from_deepxde, to_deepxde
-    from sciml.pinns.conditions import Condition, Dirichlet, Initial, Neumann, Periodic, PointData, Robin
+    from sciml.pinns.conditions import (
+        Condition,
+        Dirichlet,
+        Initial,
+        Integral,
+        Neumann,
+        Periodic,
+        PointData,
+        Relation,
+        Robin,
+    )
     from sciml.pinns.constrained import Constrained, Coordinates
+    from sciml.pinns.csg import Difference, Intersection, Renamed, Union
+    from sciml.pinns.deepxde_geometry import DeepXDEGeometry, domain_from_deepxde, geometry_from_deepxde
+    from sciml.pinns.distances import distance
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
+    from sciml.pinns.fields import Fields, fields_of
+    from sciml.pinns.marching import March, march
+    from sciml.pinns.mesh_geometry import MeshGeometry
+    from sciml.pinns.polygon import Polygon
     from sciml.pinns.problem import Ansatz, Classical, Coefficient, Problem, Solution, component
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
-    from sciml.pinns.solving import solve
+    from sciml.pinns.solving import Attempt, solve
 
 __all__ = [
     # problems
@@ -32,15 +51,28 @@ __all__ = [
     "Geometry",
     "Box",
     "Ball",
+    "Polygon",
+    "Union",
+    "Difference",
+    "Intersection",
+    "Renamed",
+    "MeshGeometry",
+    "DeepXDEGeometry",
+    "geometry_from_deepxde",
+    "domain_from_deepxde",
     "Condition",
     "Dirichlet",
     "Neumann",
     "Robin",
     "Periodic",
     "Initial",
+    "Integral",
+    "Relation",
     "PointData",
     "Coefficient",
     "Ansatz",
+    "ansatz_for",
+    "distance",
     "Solution",
     "Classical",
     "component",
@@ -51,10 +83,16 @@ __all__ = [
     "Coordinates",
     "networks",
     "samplers",
+    "weightings",
     "Recipe",
     "Stage",
     "recipes",
     "solve",
+    "march",
+    "March",
+    "Attempt",
+    "Fields",
+    "fields_of",
     # DeepXDE
     "from_deepxde",
     "to_deepxde",
@@ -68,15 +106,28 @@ _DEFINED_IN = {
     "Geometry": "domain",
     "Box": "domain",
     "Ball": "domain",
+    "Polygon": "polygon",
+    "Union": "csg",
+    "Difference": "csg",
+    "Intersection": "csg",
+    "Renamed": "csg",
+    "MeshGeometry": "mesh_geometry",
+    "DeepXDEGeometry": "deepxde_geometry",
+    "geometry_from_deepxde": "deepxde_geometry",
+    "domain_from_deepxde": "deepxde_geometry",
     "Condition": "conditions",
     "Dirichlet": "conditions",
     "Neumann": "conditions",
     "Robin": "conditions",
     "Periodic": "conditions",
     "Initial": "conditions",
+    "Integral": "conditions",
+    "Relation": "conditions",
     "PointData": "conditions",
     "Coefficient": "problem",
     "Ansatz": "problem",
+    "ansatz_for": "ansatz",
+    "distance": "distances",
     "Solution": "problem",
     "Classical": "problem",
     "component": "problem",
@@ -86,10 +137,16 @@ _DEFINED_IN = {
     "Coordinates": "constrained",
     "networks": "networks",
     "samplers": "samplers",
+    "weightings": "weightings",
     "Recipe": "recipe",
     "Stage": "recipe",
     "recipes": "recipes",
     "solve": "solving",
+    "march": "marching",
+    "March": "marching",
+    "Attempt": "solving",
+    "Fields": "fields",
+    "fields_of": "fields",
     "from_deepxde": "bridge",
     "to_deepxde": "bridge",
     "DeepXDEResidual": "bridge",

@@ -1,4 +1,4 @@
-"""What holds besides the equation: on the boundary, at the start, between opposite faces, at given points."""
+"""What holds besides the equation: on the boundary, at the start, between faces, at points, in the mean."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ class Condition(ABC):
 
     ``rows`` are what is looked at, one line each: a point, with whatever belongs to it (a normal, the
     opposite point, a measured value) behind it.  Samplers choose and keep whole rows.
+
+    ``component`` says which function of a system it is about, None all of them together.
     """
 
     name: str
-    component: int
+    component: int | None
 
     @abstractmethod
     def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
@@ -35,7 +37,7 @@ class Condition(ABC):
 
     @abstractmethod
     def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
-        """What should be zero, (n,) or several numbers a row; u is one component, (n, dim) to (n,)."""
+        """What should be zero, (n,) or several numbers a row; u is its component, (n, dim) to (n,)."""
 
     @property
     def fixed(self) -> int | None:
@@ -110,6 +112,45 @@ def Neumann(
 
 @describable
 @dataclass(frozen=True)
+class Relation(Condition):
+    """Whatever several components, or derivatives of them, have to satisfy on faces.
+
+    Parameters
+    ----------
+    residual_of : function (u, x, normal) to (n,) or (n, k)
+        What should be zero.  u maps points (n, dim) to values (n, outputs), or (n,) if there is one output;
+        the normal (n, axes of space) points outward.
+    faces : sequence of str, optional
+        Those of the geometry, all by default.
+    name : str
+        Of the term in the loss.
+
+    Examples
+    --------
+    No flow through a wall:
+
+    >>> from sciml.pinns import Box, Domain
+    >>> wall = Relation(lambda u, x, normal: (u(x) * normal).sum(1), ("0-",), name="wall")
+    >>> domain = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
+    >>> rows = wall.rows(domain, torch.rand, 3).double()
+    >>> wall.residual(lambda x: torch.stack([x[:, 0], x[:, 1]], dim=1), rows, domain).abs().tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    residual_of: Callable[[Function, Tensor, Tensor], Tensor]
+    faces: tuple[str, ...] | None = None
+    name: str = "relation"
+    component = None
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        return domain.boundary(source, count, self.faces)
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        return self.residual_of(u, rows[:, : domain.dim], rows[:, domain.dim :])
+
+
+@describable
+@dataclass(frozen=True)
 class Initial(Condition):
     """``∂^order u/∂t^order = value`` at the start of time.
 
@@ -167,6 +208,81 @@ class Periodic(Condition):
         along = _unit(both, self.axis)
         found = jet(u, both, along, self.order) if self.order else [u(both)]
         return torch.stack([values[: len(rows)] - values[len(rows) :] for values in found], dim=1)
+
+
+@describable
+@dataclass(frozen=True)
+class Integral(Condition):
+    """The integral of u over the region, or over faces, is ``value``: total mass, a mean pressure of zero.
+
+    Its residual is one number for each time, not one for each point; its points never change.
+
+    Parameters
+    ----------
+    value : float or function of points (n, dim)
+        Of a function only its dependence on time counts.
+    faces : sequence of str, optional
+        Integrate over these faces; over the region by default.
+    mean : bool
+        The integral divided by the size of where it is taken.
+    points : int
+        Of the quadrature, about; see `sciml.pinns.quadrature.quadrature`.
+    times : int
+        In problems with time the integral is taken at so many times, evenly spread between start and end.
+    component, name
+        As for `Dirichlet`.
+
+    Raises
+    ------
+    ConfigError
+        If a number is below 1.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Box, Domain
+    >>> domain = Domain(Box(((0.0, 2.0), (0.0, 1.0))))
+    >>> condition = Integral(1.0)
+    >>> gap = condition.residual(lambda x: x[:, 0], condition.rows(domain, torch.rand, 1), domain)
+    >>> gap.round(decimals=12).tolist()  # 2 - 1
+    [1.0]
+    """
+
+    value: Value = 0.0
+    faces: tuple[str, ...] | None = None
+    mean: bool = False
+    points: int = 1024
+    times: int = 1
+    component: int = 0
+    name: str = "integral"
+
+    def __post_init__(self) -> None:
+        if self.points < 1 or self.times < 1:
+            raise ConfigError(f"Integral: points and times must be at least 1, got {self}.")
+
+    @property
+    def fixed(self) -> int | None:
+        return self.times
+
+    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
+        from sciml.pinns.quadrature import quadrature
+
+        faces = None if self.faces is None else domain.check_faces(self.faces)
+        x, weights = quadrature(domain.space, faces, self.points)
+        if domain.time is None:
+            return torch.cat([x.flatten(), weights])[None]
+        start, end = domain.time
+        places = (torch.arange(self.times, dtype=torch.float64) + 0.5) / self.times
+        at = [torch.cat([x, torch.full_like(x[:, :1], t)], dim=1) for t in start + (end - start) * places]
+        return torch.stack([torch.cat([nodes.flatten(), weights]) for nodes in at])
+
+    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
+        count = rows.shape[1] // (domain.dim + 1)
+        nodes = rows[:, :-count].reshape(-1, domain.dim)
+        weights = rows[:, -count:]
+        total = (weights * u(nodes).reshape(weights.shape)).sum(1)
+        if self.mean:
+            total = total / weights.sum(1)
+        return total - value_at(self.value, nodes[::count])
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ class Coordinates(nn.Module):
 
 @describable
 class Constrained(nn.Module):
-    """``u(x) = lift(x) + factor(x) N(coordinates(x))`` with what the problem knows.
+    """``u(x) = lift(x) + factor(x) N(coordinates(x))`` with what the problem knows, see `Ansatz`.
 
     Parameters
     ----------
@@ -103,6 +103,9 @@ class Constrained(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Points (n, dim) to (n,), of a system (n, outputs)."""
+        return self._network(x) if self.ansatz is None else self.ansatz.around(self._network)(x)
+
+    def _network(self, x: Tensor) -> Tensor:
         value: Tensor = self.network(self.coordinates(x))
         if self.outputs == 1 and value.ndim == 2 and value.shape[1] == 1:
             value = value[:, 0]
@@ -111,8 +114,4 @@ class Constrained(nn.Module):
                 f"Constrained: the network must map {self.coordinates.features} features to {self.outputs} "
                 f"outputs, got values of shape {tuple(value.shape)} for {x.shape[0]} points."
             )
-        if self.ansatz is None:
-            return value
-        if self.ansatz.factor is not None:
-            value = self.ansatz.factor(x) * value
-        return value if self.ansatz.lift is None else self.ansatz.lift(x) + value
+        return value

@@ -22,6 +22,8 @@ class Geometry(ABC):
 
     So one source of points, random or of low discrepancy, serves every region.  A region that is no image of
     a cube maps onto a box around it and has ``rejects = True``; points that are not inside are drawn again.
+
+    ``a | b``, ``a - b`` and ``a & b`` are the `Union`, `Difference` and `Intersection` of regions.
     """
 
     rejects: bool = False
@@ -34,7 +36,7 @@ class Geometry(ABC):
     @property
     @abstractmethod
     def bounds(self) -> tuple[tuple[float, float], ...]:
-        """The smallest box around it, (lower, upper) for each coordinate."""
+        """A box around it, (lower, upper) for each coordinate."""
 
     @property
     @abstractmethod
@@ -46,17 +48,60 @@ class Geometry(ABC):
     def faces(self) -> tuple[str, ...]:
         """Names of the parts of the boundary."""
 
-    @abstractmethod
     def interior(self, unit: Tensor) -> Tensor:
-        """Points (n, dim) from points of the unit cube, uniform if those are."""
+        """Points (n, dim) from points of the unit cube, uniform if those are; by default of the box."""
+        ends = torch.tensor(self.bounds, dtype=unit.dtype, device=unit.device)
+        return ends[:, 0] + (ends[:, 1] - ends[:, 0]) * unit
 
     @abstractmethod
     def boundary(self, unit: Tensor, faces: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Points on these faces, shared out by area, and outward normals of length one: (n, dim) each."""
+        """Points on these faces, shared out by area, and outward normals of length one: (n, dim) each.
+
+        A region that rejects gives a normal of zeros where a point turned out not to lie on the boundary.
+        """
 
     @abstractmethod
     def contains(self, x: Tensor) -> Tensor:
         """Whether points (n, dim) lie inside or on the boundary, (n,)."""
+
+    def area(self, face: str) -> float:
+        """Length or area of a face, or of that on which its points are drawn if the region rejects."""
+        raise ConfigError(f"{type(self).__name__}: does not know the areas of its faces.")
+
+    @property
+    def volume(self) -> float:
+        """Of the region, or of that in which its points are drawn if it rejects: by default the box."""
+        if not self.rejects:
+            raise ConfigError(f"{type(self).__name__}: does not know its volume.")
+        return math.prod(b - a for a, b in self.bounds)
+
+    @property
+    def size(self) -> float:
+        """The diagonal of the box around it."""
+        return math.hypot(*(b - a for a, b in self.bounds))
+
+    def encloses(self, x: Tensor) -> Tensor:
+        """Whether points (n, dim) lie inside and not on the boundary, (n,): a 1e-9 of the size around them
+        is inside too, along every axis."""
+        found = self.contains(x)
+        for step in 1e-9 * self.size * torch.eye(self.dim, dtype=x.dtype, device=x.device):
+            found = found & self.contains(x + step) & self.contains(x - step)
+        return found
+
+    def __or__(self, other: Geometry) -> Geometry:
+        from sciml.pinns.csg import Union
+
+        return Union((self, other))
+
+    def __sub__(self, other: Geometry) -> Geometry:
+        from sciml.pinns.csg import Difference
+
+        return Difference(self, (other,))
+
+    def __and__(self, other: Geometry) -> Geometry:
+        from sciml.pinns.csg import Intersection
+
+        return Intersection((self, other))
 
 
 @describable
@@ -105,16 +150,11 @@ class Box(Geometry):
     def faces(self) -> tuple[str, ...]:
         return tuple(f"{i}{end}" for i in range(self.dim) for end in "-+")
 
-    def interior(self, unit: Tensor) -> Tensor:
-        lower, size = self._corner(unit)
-        return lower + size * unit
-
     def boundary(self, unit: Tensor, faces: Sequence[str]) -> tuple[Tensor, Tensor]:
         lower, size = self._corner(unit)
-        log_volume = sum(math.log(b - a) for a, b in self.intervals)
         axes = [int(face[:-1]) for face in faces]
-        areas = [math.exp(log_volume - math.log(self.intervals[i][1] - self.intervals[i][0])) for i in axes]
-        counts = _shares(len(unit), areas)
+        # In proportion to the areas, which are the volume divided by these; it may be beyond all numbers.
+        counts = _shares(len(unit), [1 / (self.intervals[i][1] - self.intervals[i][0]) for i in axes])
         points, normals = [], []
         for i, face, rows in zip(axes, faces, unit.split(counts), strict=True):
             end = float(face.endswith("+"))
@@ -130,6 +170,14 @@ class Box(Geometry):
     def contains(self, x: Tensor) -> Tensor:
         lower, size = self._corner(x)
         return ((x >= lower) & (x <= lower + size)).all(1)
+
+    def area(self, face: str) -> float:
+        axis = int(face[:-1])
+        return math.prod(b - a for i, (a, b) in enumerate(self.intervals) if i != axis)
+
+    @property
+    def volume(self) -> float:
+        return math.prod(b - a for a, b in self.intervals)
 
     def _corner(self, like: Tensor) -> tuple[Tensor, Tensor]:
         ends = torch.tensor(self.intervals, dtype=like.dtype, device=like.device)
@@ -198,6 +246,14 @@ class Ball(Geometry):
         distance: Tensor = torch.linalg.vector_norm(x - self._middle(x), dim=1)
         return distance <= self.radius * (1 + 4 * torch.finfo(x.dtype).eps)
 
+    def area(self, face: str) -> float:
+        return self.dim / self.radius * self.volume
+
+    @property
+    def volume(self) -> float:
+        d = self.dim
+        return math.exp(d / 2 * math.log(math.pi) + d * math.log(self.radius) - math.lgamma(d / 2 + 1))
+
     def _middle(self, like: Tensor) -> Tensor:
         return torch.tensor(self.center or (0.0,), dtype=like.dtype, device=like.device)
 
@@ -210,7 +266,6 @@ class Domain:
     Parameters
     ----------
     space : Geometry
-        A pair (lower, upper) or a sequence of them stands for the `Box`.
     time : (start, end), optional
 
     Raises
@@ -244,22 +299,22 @@ class Domain:
 
     def interior(self, source: Source, count: int) -> Tensor:
         """Points (count, dim) inside."""
-        return self._drawn(source, count, self.space.units[0], self.space.interior)
+        return self._drawn(source, count, self.space.units[0], self.space.interior, self.space.contains)
 
     def boundary(self, source: Source, count: int, faces: Sequence[str] | None = None) -> Tensor:
         """Points on these faces (all by default) at all times, and outward normals in space, in one row.
 
         (count, dim + space.dim).
         """
-        chosen = self.check_faces(faces)
+        chosen, d = self.check_faces(faces), self.space.dim
 
         def points(unit: Tensor) -> Tensor:
             return torch.cat(self.space.boundary(unit, chosen), dim=1)
 
-        found = self._drawn(source, count, self.space.units[1], points)
+        found = self._drawn(source, count, self.space.units[1], points, lambda rows: rows[:, d:].any(1))
         if self.time is None:
             return found
-        d = self.space.dim  # the column of time stands last, behind the normal: move it
+        # The column of time stands last, behind the normal: move it.
         return torch.cat([found[:, :d], found[:, -1:], found[:, d:-1]], dim=1)
 
     def start(self, source: Source, count: int) -> Tensor:
@@ -284,8 +339,15 @@ class Domain:
             raise ConfigError(f"Domain: there is no face {', '.join(wrong)}; there is {', '.join(known)}.")
         return chosen
 
-    def _drawn(self, source: Source, count: int, units: int, place: Callable[[Tensor], Tensor]) -> Tensor:
-        """Points of space by ``place``, with the last column of the cube as time behind them."""
+    def _drawn(
+        self,
+        source: Source,
+        count: int,
+        units: int,
+        place: Callable[[Tensor], Tensor],
+        keeps: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Rows of space by ``place`` that it ``keeps``, with the last column of the cube as time behind."""
         columns = units + (self.time is not None)
         if columns == 0:  # the two ends of an interval
             return place(torch.empty(count, 0, dtype=torch.float64))
@@ -294,15 +356,19 @@ class Domain:
         while missing > 0:
             # An infinite loop would need a region of no volume in its own bounding box.
             if (tries := tries + 1) > 1000:
-                raise ConfigError(f"Domain: found no points inside {self.space}; is it empty?")
+                raise ConfigError(
+                    f"Domain: found too few points in {self.space}. Is it empty, or does the source give the "
+                    "same points again and again, as GridPoints does?"
+                )
             unit = source(missing, columns)
-            found = place(unit[:, :units])
+            rows = place(unit[:, :units])
+            found = rows
             if self.time is not None:
                 start, end = self.time
                 found = torch.cat([found, start + (end - start) * unit[:, -1:]], dim=1)
             if not self.space.rejects:
                 return found
-            kept.append(found[self.space.contains(found[:, : self.space.dim])])
+            kept.append(found[keeps(rows)])
             missing -= len(kept[-1])
         return torch.cat(kept)
 

@@ -14,6 +14,7 @@ from sciml.description import describe
 from sciml.files import dump_json
 
 if TYPE_CHECKING:
+    from sciml.pinns.domain import Source
     from sciml.pinns.problem import Problem
 
 _PROBES, _POINTS = 2, 8
@@ -50,10 +51,10 @@ def _seen(problem: Problem, probe: int) -> list[Tensor]:
         return waves[:, 0] if problem.outputs == 1 else waves
 
     known = {name: torch.tensor(c.initial).double() for name, c in problem.coefficients.items()}
-    found = residuals(problem, smooth, domain.interior(kronecker, _POINTS), coefficients=known)
+    found = residuals(problem, smooth, domain.interior(going_on(), _POINTS), coefficients=known)
     parts = [found[name].detach() for name in found]
     for condition in problem.conditions:
-        rows = condition.rows(domain, kronecker, _POINTS)
+        rows = condition.rows(domain, going_on(), _POINTS)
         u = component(smooth, condition.component, problem.outputs)
         parts += [rows, condition.residual(u, rows, domain).detach()]
     return parts
@@ -70,6 +71,19 @@ def kronecker(n: int, k: int, *, start: int = 0) -> Tensor:
     steps = torch.tensor([root ** -(i + 1) for i in range(k)], dtype=torch.float64)
     numbers = torch.arange(start + 1, start + n + 1, dtype=torch.float64)
     return torch.frac(0.5 + numbers[:, None] * steps)
+
+
+def going_on() -> Source:
+    """`kronecker`, which gives later points when it is asked again, as by a region that rejects some."""
+    asked = 0
+
+    def points(n: int, k: int) -> Tensor:
+        nonlocal asked
+        found = kronecker(n, k, start=asked)
+        asked += n
+        return found
+
+    return points
 
 
 def digest(values: Iterable[Tensor]) -> str:

@@ -18,7 +18,7 @@ from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.pinns.conditions import Condition, Function, Periodic, names_of
-from sciml.pinns.domain import Domain
+from sciml.pinns.domain import Box, Domain
 
 _POINTS = 20_000  # of a reference in many dimensions
 _CHUNK = 2**14  # points that are evaluated together
@@ -74,17 +74,37 @@ class Coefficient:
 class Ansatz:
     """``u(x) = lift(x) + factor(x) N(x)``: conditions that hold whatever the network N.
 
+    With a shift s it is ``lift(x) + factor(x) (2 N(x) - N(x + s(x)))``.  Where s is 0 and its normal
+    derivative the normal, the normal derivative of the bracket is 0 and its value N(x): conditions on
+    derivatives are built in without a derivative of the network.
+
     Attributes
     ----------
     satisfies : tuple of str
         Names of the conditions; the loss leaves them out.
     lift, factor : functions of points, optional
         To (n,), of a system (n, outputs); made of operations that jets know.  0 and 1 by default.
+    shift : function of points, optional
+        To (n, dim), made of operations that jets know.
     """
 
     satisfies: tuple[str, ...]
     lift: Function | None = None
     factor: Function | None = None
+    shift: Function | None = None
+
+    def around(self, network: Function) -> Function:
+        """u for a network N from points (n, dim) to (n,), of a system (n, outputs)."""
+
+        def u(x: Tensor) -> Tensor:
+            value = network(x)
+            if self.shift is not None:
+                value = 2 * value - network(x + self.shift(x))
+            if self.factor is not None:
+                value = self.factor(x) * value
+            return value if self.lift is None else self.lift(x) + value
+
+        return u
 
 
 @dataclass(frozen=True)
@@ -150,7 +170,7 @@ class Problem(ABC):
     source: ClassVar[str] = ""
     """Where this problem, with these numbers, comes from."""
     grid: ClassVar[tuple[int, ...] | None] = None
-    """Points per coordinate of the reference; many dimensions are sampled."""
+    """Points per coordinate of the reference; where there is none, as in many dimensions, it is sampled."""
 
     @property
     @abstractmethod
@@ -227,7 +247,10 @@ class Problem(ABC):
         return fingerprint(self)
 
     def points(self) -> tuple[Tensor, tuple[int, ...] | None]:
-        """The points (n, dim) of the reference, and the shape of their grid if they are on one."""
+        """The points (n, dim) of the reference, and the shape of their grid if they are on a whole one.
+
+        Of a region that is no box those of the grid around it that are inside.
+        """
         domain = self.domain
         if self.grid is None:
             generator = torch.Generator().manual_seed(0)
@@ -240,7 +263,10 @@ class Problem(ABC):
             torch.linspace(a, b, n, dtype=torch.float64)
             for (a, b), n in zip(domain.bounds, self.grid, strict=True)
         ]
-        return torch.cartesian_prod(*axes).reshape(-1, domain.dim), self.grid
+        grid = torch.cartesian_prod(*axes).reshape(-1, domain.dim)
+        if isinstance(domain.space, Box):
+            return grid, self.grid
+        return grid[domain.contains(grid)], None
 
     def relative_l2(self, u: Function | nn.Module) -> float:
         """‖u - reference‖ / ‖reference‖ in L2 over all points and components of the reference."""
@@ -327,9 +353,9 @@ def _named(residual: Any) -> frozenset[str]:
     return frozenset(inspect.signature(residual).parameters)
 
 
-def component(u: Function, k: int, outputs: int) -> Function:
-    """One component of u, (n, dim) to (n,); u itself if it has one only."""
-    if outputs == 1:
+def component(u: Function, k: int | None, outputs: int) -> Function:
+    """One component of u, (n, dim) to (n,); u itself if it has one only, or for None."""
+    if outputs == 1 or k is None:
         return u
     return lambda x: u(x)[:, k]
 
