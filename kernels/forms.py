@@ -310,7 +310,8 @@ def sweeps_of(
                 continue
             for o, c in parts:
                 _, table = plan.tensors(order, lines, ((o, c),), x)
-                sums.append((order, table[0]))
+                plain = all(plan.weights[order][o, c].get(r) == 1 for r in lines)
+                sums.append((order, None if plain else table[0]))
                 terms.append((o, values[c] if c else None))
         vectors, _ = plan.tensors(highest, lines, (), x)
         sweeps.append(Sweep(vectors, tuple(sums)))

@@ -29,7 +29,7 @@ from sciml.kernels.triton.jets import jet_chain, jet_usable
 
 # Bytes of the columns of a block of points after one layer, of which about three are in use at a time, and
 # points. Measured: smaller blocks cost more calls than the cache saves.
-BLOCK, MOST = 2**22, 512
+BLOCK, MOST = 2**22, 2048
 # Fewer points are no block, however large their columns.
 GRAIN = 16
 

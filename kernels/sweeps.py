@@ -49,25 +49,23 @@ def sweep(
         groups = [Directions(k, s.vectors, w) for s in sweeps for k, w in s.sums]
         value, *sums = directional_sums(function, x, groups)
         return value, sums
-    vectors, bundles = [], []
-    for s in sweeps:
-        columns, bundle = _carried(s)
-        vectors.append(columns)
-        bundles.append(bundle)
+    carried = [_carried(s) for s in sweeps]
+    vectors = [columns for pieces in carried for columns, _ in pieces]
+    bundles = [bundle for pieces in carried for _, bundle in pieces]
     width = max(v.shape[1] for v in vectors)
     rest = torch.cat([v.expand(-1, width, -1) for v in vectors])
     result = function(Jet(Source(tuple(bundles), 1, value=x, rest=rest), x.shape))  # type: ignore[arg-type]
     if not isinstance(result, Jet):
         return result, [torch.zeros_like(result) for s in sweeps for _ in s.sums]
     columns = result.columns
-    series = split(columns[1:], bundles, result.degree)
-    sums = []
-    for s, bundle, part in zip(sweeps, bundles, series, strict=True):
+    series = iter(split(columns[1:], bundles, result.degree))
+    sums: list[Tensor] = []
+    for s, pieces in zip(sweeps, carried, strict=True):
+        parts = [next(series) for _ in pieces]
         for number, (k, weights) in enumerate(s.sums):
+            part, (_, bundle) = (parts[number], pieces[number]) if s.order == 1 else (parts[0], pieces[0])
             if k not in part:
                 sums.append(torch.zeros_like(columns[0]))
-            elif s.order == 1:
-                sums.append(part[1][number])
             elif bundle.collapsed and k == s.order:
                 sums.append(factorial(k) * part[k][0])
             else:
@@ -75,16 +73,15 @@ def sweep(
     return columns[0], sums
 
 
-def _carried(s: Sweep) -> tuple[Tensor, Bundle]:
-    """Directions (R, 1 or batch, d) and how their series are carried."""
+def _carried(s: Sweep) -> list[tuple[Tensor, Bundle]]:
+    """Directions (R, 1 or batch, d) and how their series are carried: each first derivative by itself."""
     vectors = s.vectors if s.vectors.ndim == 3 else s.vectors[:, None]
     if s.order == 1:  # each sum is one derivative along one direction
         merged = [_weighted(vectors, None if w is None else w.reshape(len(w), -1)) for _, w in s.sums]
-        width = max(len(v) for v in merged)
-        return torch.stack([v.expand(width, -1) for v in merged]), Bundle(1, len(merged), collapsed=False)
+        return [(v[None], Bundle(1, 1, collapsed=True)) for v in merged]
     highest = [w for k, w in s.sums if k == s.order]
     collapsed = len(highest) == 1 and (highest[0] is None or highest[0].ndim == 1)
-    return vectors, Bundle(s.order, len(vectors), collapsed, highest[0] if collapsed else None)
+    return [(vectors, Bundle(s.order, len(vectors), collapsed, highest[0] if collapsed else None))]
 
 
 def _weighted(terms: Tensor, weights: Tensor | None) -> Tensor:
