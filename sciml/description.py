@@ -27,6 +27,7 @@ _TORCH_NN = frozenset(
     ["ELU", "GELU", "Identity", "LeakyReLU", "Mish", "ReLU", "SELU", "Sigmoid", "SiLU", "Softplus", "Tanh"]
 )
 _METRICS = ("sciml.metrics", "sciml.spectral_metrics")  # the first has them all
+_OPTIMIZERS = "sciml.optimizers."
 _ENTRY_POINT_GROUPS = ("sciml.operators", "sciml.datasets", "sciml.problems")
 
 
@@ -212,6 +213,9 @@ def _acceptable(found: Any, module: str) -> bool:
         return isinstance(found, type) and issubclass(found, torch.optim.Optimizer)
     if module == "torch.optim.lr_scheduler":
         return isinstance(found, type) and issubclass(found, torch.optim.lr_scheduler.LRScheduler)
+    if module.startswith(_OPTIMIZERS):
+        offered = importlib.import_module(_OPTIMIZERS.rstrip("."))
+        return any(found is getattr(offered, name) for name in offered.__all__)
     if isinstance(found, type):
         return found.__module__ == module and _is_describable(found)
     # Metrics are the only functions that settings name.

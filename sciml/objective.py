@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,10 +41,20 @@ class Term:
         """What the mean is taken of."""
         return self.weight * (self.values.square() if self.square else self.values)
 
+    def factor(self) -> Tensor:
+        """What the values are multiplied by so that their squares add up to `mean`, in their shape."""
+        weight = torch.as_tensor(self.weight, dtype=self.values.dtype, device=self.values.device)
+        return (weight / self.values.numel()).sqrt().expand_as(self.values)
+
     @property
     def weighted(self) -> bool:
         """Whether a weight other than 1 was given."""
         return isinstance(self.weight, Tensor) or self.weight != 1
+
+    def times(self, factor: Tensor) -> Term:
+        """With its weight times this one: a scalar, or (n,) for values (n, ...)."""
+        shape = (-1, *(1,) * (self.values.ndim - 1)) if factor.ndim else ()
+        return replace(self, weight=self.weight * factor.to(self.values).reshape(shape))
 
     def plain(self) -> Term:
         """Without its weight and without gradients: what can be compared between steps."""
@@ -59,6 +69,24 @@ def total(terms: Mapping[str, Term]) -> Tensor:
 def sum_of(means: Mapping[str, Tensor]) -> Tensor:
     """The scalar loss from the terms' means, or from one process's shares of them: where it is formed."""
     return torch.stack(list(means.values())).sum()
+
+
+def roots(terms: Mapping[str, Term]) -> dict[str, Tensor]:
+    """Residuals of each term, (n,), weights and means within them: their squares add up to the loss.
+
+    Raises
+    ------
+    ConfigError
+        If a term is no mean of squares, or has a negative weight.
+    """
+    for name, term in terms.items():
+        if not term.square or bool((torch.as_tensor(term.weight) < 0).any()):
+            what = "has a negative weight" if term.square else "is no mean of squares"
+            raise ConfigError(
+                f"the term {name!r} {what}, so a least-squares optimizer has no residuals to work on; take "
+                "one that needs the gradient only, such as AdamW or sciml.optimizers.SelfScaledBroyden."
+            )
+    return {name: (term.factor() * term.values).flatten() for name, term in terms.items()}
 
 
 @dataclass(frozen=True)

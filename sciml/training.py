@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from sciml import processes
 from sciml.calling import evaluating
 from sciml.checkpoints import to_device
+from sciml.closure import Closure
 from sciml.description import describe
 from sciml.errors import CheckpointError, ConfigError, DivergedError
-from sciml.objective import Batch, Objective, Term, sum_of
+from sciml.objective import Batch, Objective
 from sciml.run import FORMAT, Run, RunFolder, versions
 from sciml.signals import CTRL_C, REQUEUE, Interrupted, StopSignals
 
 if TYPE_CHECKING:
     from sciml.trainer import EarlyStop, Trainer
-
-TOTAL = ""  # beside the names of terms
 
 Validation = Objective | Callable[[nn.Module], dict[str, float]]
 
@@ -121,6 +120,8 @@ class Training:
         if not math.isfinite(loss):
             raise self._diverged(loss)
         row: dict[str, Any] = {"step": self.step, "loss": loss, **terms, "lr": float(rate)}
+        if (why := getattr(self._optimizer, "stopped", None)) is not None:
+            row["stopped"] = why
         self.finished = self.step == trainer.steps
         due = self.finished or self.step % self.every == 0
         if due and self.validation is not None:
@@ -139,7 +140,7 @@ class Training:
         return Step(self.step, trainer.steps, loss, row)
 
     def _optimize(self, batch: Batch) -> tuple[float, dict[str, Any]]:
-        """One step of the optimizer, which may evaluate the closure several times on the same batch.
+        """One step of the optimizer, which may ask the closure several times about the same batch.
 
         Returns the loss before the step and, if there are several, its terms; those that have weights also
         without them, under ``unweighted``.
@@ -148,52 +149,11 @@ class Training:
         parts = list(batch.split(count)) if count > 1 else [batch]
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self.trainer.precision == "bf16")
 
-        first: dict[str, float] = {}  # before a line search moves on
-        plain: dict[str, float] = {}
-
-        def closure() -> float:
-            nonlocal first
-            self._optimizer.zero_grad(set_to_none=True)
-            losses: dict[str, float] = {}
-            for part in parts:
-                with autocast:
-                    terms = self.objective.terms(self.model, part)
-                    means = processes.means(terms)
-                    loss = sum_of(means) / count
-                if not first:
-                    self._add_unweighted(plain, terms, count)
-                loss.backward()
-                shares = processes.add_up(torch.stack([loss, *means.values()])).tolist()
-                for name, share in zip([TOTAL, *means], shares, strict=True):
-                    losses[name] = losses.get(name, 0.0) + share / (1 if name == TOTAL else count)
-            processes.add_up_gradients(self._parameters)
-            if self.trainer.clip is not None:
-                self._clip_gradients(self.trainer.clip)
-            first = first or {name: value for name, value in losses.items() if name != TOTAL}
-            return losses[TOTAL]
-
+        closure = Closure(
+            self._optimizer, self.objective, self.model, parts, self._parameters, autocast, self.trainer.clip
+        )
         loss = float(self._optimizer.step(closure))
-        shown: dict[str, Any] = dict(first) if len(first) > 1 else {}
-        return loss, shown | ({"unweighted": plain} if plain else {})
-
-    @staticmethod
-    def _add_unweighted(plain: dict[str, float], terms: Mapping[str, Term], count: int) -> None:
-        """Add one part's share of the means without weights, of the terms that have weights."""
-        weighted = {name: term.plain() for name, term in terms.items() if term.weighted}
-        if weighted:
-            means = processes.means(weighted)
-            for name, mean in zip(
-                means, processes.add_up(torch.stack([*means.values()])).tolist(), strict=True
-            ):
-                plain[name] = plain.get(name, 0.0) + mean / count
-
-    def _clip_gradients(self, limit: float) -> None:
-        # An optimizer that keeps gradients elsewhere than in `.grad` knows their norm.
-        clip = getattr(self._optimizer, "clip_gradient_norm", None)
-        if clip is None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, limit)
-        else:
-            clip(limit)
+        return loss, closure.row
 
     def _validate(self) -> dict[str, float]:
         assert self.validation is not None

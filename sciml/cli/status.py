@@ -108,6 +108,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 EXTRAS = {
     "mesh": ("pyvista",),
     "fem": ("skfem", "pyamg"),
+    "opt": ("pytorch_optimizer",),
     "sweep": ("optuna",),
     "track": ("tensorboard",),
     "export": ("onnx", "onnxscript", "onnxruntime"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -72,15 +71,8 @@ class QuasiNewton(Optimizer):
             **more,
         }
         super().__init__(params, defaults)
-        if len(self.param_groups) != 1:
-            raise ConfigError(f"{who}: takes one group of parameters, got {len(self.param_groups)}.")
-        self._flat = Flat(who, self.param_groups[0]["params"])
+        self._flat = Flat(self)
         self.stopped: str | None = None
-        if self.param_groups[0]["params"][0].dtype == torch.float32:
-            warnings.warn(
-                f"{who}: in float32 rounding hides the curvature after a few digits; use model.double().",
-                stacklevel=2,
-            )
 
     @property
     def _memory(self) -> dict[str, Any]:
