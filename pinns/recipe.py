@@ -20,6 +20,8 @@ from sciml.pinns.residual import Residual
 from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.sampler import Sampler
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.weightings.fixed import Fixed
+from sciml.pinns.weightings.weighting import Weighting
 from sciml.streams import Streams
 from sciml.trainer import OptimizerFactory, Phase, ScheduleFactory, Trainer
 
@@ -74,6 +76,8 @@ class Recipe:
         See `Residual`.
     weights : mapping
         Of the terms of the loss, where the problem has them.
+    weighting : Weighting
+        How weights move, see `sciml.pinns.weightings`; they stay by default.
     hard : bool
         Build conditions into the network where the problem knows how.
     harmonics : int
@@ -92,6 +96,7 @@ class Recipe:
     stages: tuple[Stage, ...] = (ADAM,)
     points: int | Mapping[str, int] = 2000
     weights: Mapping[str, float] = field(default_factory=dict)
+    weighting: Weighting = Fixed()  # noqa: RUF009 - a frozen value
     hard: bool = True
     harmonics: int = 1
     estimator: Estimator = field(default_factory=Exact)
@@ -146,6 +151,7 @@ class Recipe:
             sampler=stages[0][1] if len(stages) == 1 else InTurn(stages),
             points=self.points,
             weights=self.weights,
+            weighting=self.weighting,
             estimator=self.estimator,
         )
 

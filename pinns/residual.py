@@ -9,16 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sciml import processes
 from sciml.calling import dtype_of
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError, nearest
 from sciml.kernels.differential import squared_residual
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.objective import Batch, Objective, Term
-from sciml.pinns.conditions import Condition, names_of
+from sciml.pinns.conditions import Condition, Initial, names_of
 from sciml.pinns.problem import EXACT, Estimate, Problem, component, residuals
 from sciml.pinns.samplers.sampler import Sampler, Site, State
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.weightings.fixed import Fixed
+from sciml.pinns.weightings.weighting import Scene, Weighting, Weights, with_weights
 from sciml.streams import Streams
 
 EQUATION = "equation"
@@ -43,6 +46,8 @@ class Residual(Objective):
         Points of the equation, and a tenth of them for each condition; or by name.
     weights : mapping, optional
         Of terms, 1 by default.  A term is named after its condition, or after its residual.
+    weighting : Weighting
+        How weights move with the residuals; they multiply ``weights``.
     estimator : Estimator
         For equations that may be estimated.  With a random one each step draws two independent estimates, and
         the loss is their product, which is unbiased.
@@ -70,9 +75,11 @@ class Residual(Objective):
         sampler: Sampler | Mapping[str, Sampler] = Uniform(),  # noqa: B008 - a frozen value
         points: int | Mapping[str, int] = 2000,
         weights: Mapping[str, float] | None = None,
+        weighting: Weighting = Fixed(),  # noqa: B008
         estimator: Estimator = Exact(),  # noqa: B008
     ) -> None:
         self.problem = problem
+        self.weighting = weighting
         self.estimator = estimator
         self._conditions = dict(zip(names_of(problem.conditions), problem.conditions, strict=True))
         self._weights = dict(weights or {})
@@ -84,6 +91,8 @@ class Residual(Objective):
             raise ConfigError(f"{type(problem).__name__}: a condition cannot be called {EQUATION!r}.")
         self._parameters = {name: c.parameter() for name, c in problem.coefficients.items()}
         self._states: dict[str, State] = {}
+        self._kept: State | None = None  # by the weighting
+        self._latest: Weights = {}
 
     def description(self) -> dict[str, Any]:
         """For `describe`: estimators of the kernels are told by how they print."""
@@ -93,6 +102,15 @@ class Residual(Objective):
     # Points.
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        batch = self._points_of(step, model, streams)
+        self._kept, self._latest = self.weighting.weigh(self._kept, self._scene(model, batch), step)
+        factors = {f"{name}/factor": weight for name, weight in self._latest.items()}
+        return Batch(
+            {**batch.tensors, **{key: w for key, w in factors.items() if w.ndim}},
+            {**batch.shared, **{key: w for key, w in factors.items() if not w.ndim}},
+        )
+
+    def _points_of(self, step: int, model: nn.Module, streams: Streams) -> Batch:
         tensors: dict[str, Tensor] = {}
         for name in self._sites(model):
             stream = streams.of(f"points/{name}")
@@ -104,6 +122,24 @@ class Residual(Objective):
         seed = streams.of("estimator").seed(step)
         return Batch(tensors, {"seed": torch.tensor(seed, dtype=torch.int64)})
 
+    def _scene(self, model: nn.Module, batch: Batch) -> Scene:
+        device = next(model.parameters()).device
+        domain, rows = self.problem.domain, batch[f"{EQUATION}/rows"]
+        return Scene(
+            lambda: self._by_site(model, processes.own_part(batch).to(device)),
+            [p for p in model.parameters() if p.requires_grad],
+            None if domain.time is None else self._time(rows),
+            tuple(name for name in self._sites(model) if isinstance(self._conditions.get(name), Initial)),
+            lambda tensor: processes.own_part(Batch({"": tensor}))[""],
+        )
+
+    def _time(self, rows: Tensor) -> Tensor:
+        """From 0 at the start to 1 at the end, (n,)."""
+        domain = self.problem.domain
+        assert domain.time is not None
+        start, end = domain.time
+        return (rows[:, domain.dim - 1] - start) / (end - start)
+
     def _sites(self, model: nn.Module) -> list[str]:
         built_in = getattr(model, "satisfies", ())
         return [EQUATION, *(name for name in self._conditions if name not in built_in)]
@@ -111,11 +147,14 @@ class Residual(Objective):
     def _site(self, name: str, model: nn.Module) -> Site:
         domain = self.problem.domain
         score = partial(self._score, name, model)
+        time = None if domain.time is None else self._time
         if name == EQUATION:
-            return Site(domain.interior, self._count(name), score)
+            return Site(domain.interior, self._count(name), score, time)
         condition = self._conditions[name]
         count = condition.fixed or self._count(name)
-        return Site(lambda source, n: condition.rows(domain, source, n), count, score)
+        if isinstance(condition, Initial):
+            time = None
+        return Site(lambda source, n: condition.rows(domain, source, n), count, score, time)
 
     def _sampler(self, name: str) -> Sampler:
         if name != EQUATION and self._conditions[name].fixed is not None:
@@ -145,18 +184,24 @@ class Residual(Objective):
     # The loss.
 
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, Term]:
-        dtype = dtype_of(model)
-        estimate = self._estimate(batch)
-        found: dict[str, Term] = {}
-        for key, rows in batch.tensors.items():
-            name, _, kind = key.rpartition("/")
-            if kind != "rows":
-                continue
-            weight = batch.tensors.get(f"{name}/weight")
-            for term, values in self._values(name, model, rows.to(dtype), estimate).items():
-                found[term] = self._term(term, values, None if weight is None else weight.to(dtype))
+        found = {name: term for site in self._by_site(model, batch).values() for name, term in site.items()}
         self._check_names(self._weights, list(found), besides=self._conditions)
         return found
+
+    def _by_site(self, model: nn.Module, batch: Batch) -> dict[str, dict[str, Term]]:
+        dtype = dtype_of(model)
+        estimate = self._estimate(batch)
+        found: dict[str, dict[str, Term]] = {}
+        weights: dict[str, Tensor] = {}
+        for key, tensor in (*batch.tensors.items(), *batch.shared.items()):
+            name, _, kind = key.rpartition("/")
+            if kind == "factor":
+                weights[name] = tensor
+            elif kind == "rows":
+                weight = batch.tensors.get(f"{name}/weight")
+                values = self._values(name, model, tensor.to(dtype), estimate)
+                found[name] = {term: self._term(term, v, weight) for term, v in values.items()}
+        return with_weights(found, weights)
 
     def _estimate(self, batch: Batch) -> Estimate:
         if isinstance(self.estimator, Exact):
@@ -173,15 +218,13 @@ class Residual(Objective):
         return {name: condition.residual(u, rows, self.problem.domain)}
 
     def _term(self, name: str, values: Tensor, weight: Tensor | None) -> Term:
-        factor: Tensor | float = self._weights.get(name, 1.0)
         estimated = (
             name not in self._conditions and not isinstance(self.estimator, Exact) and values.ndim == 2
         )
         if estimated:
             values = squared_residual(values)
-        if weight is not None:
-            factor = factor * weight.reshape(-1, *(1,) * (values.ndim - 1))
-        return Term(values, factor, square=not estimated)
+        term = Term(values, self._weights.get(name, 1.0), square=not estimated)
+        return term if weight is None else term.times(weight)
 
     @property
     def coefficients(self) -> dict[str, Tensor]:
@@ -197,7 +240,8 @@ class Residual(Objective):
     def check(self, model: nn.Module) -> None:
         if not any(True for _ in model.parameters()):
             raise ConfigError("Residual: the model has no parameters.")
-        batch = self.draw(0, model, Streams(0))
+        self.weighting.check(self.problem)
+        batch = self._points_of(0, model, Streams(0))
         self._states = {}
         x = batch[f"{EQUATION}/rows"][:2].to(next(model.parameters()).device, dtype_of(model))
         outputs = self.problem.outputs
@@ -216,17 +260,31 @@ class Residual(Objective):
             found = {"relative_l2": self.problem.relative_l2(model)}
         else:
             own = Residual(self.problem, points=self._points, weights=self._weights)
-            batch = own.draw(0, model, streams).to(next(model.parameters()).device)
+            # Points of its own: on those of the training a loss says little.
+            apart = Streams(streams.of("validation").seed())
+            batch = own.draw(0, model, apart).to(next(model.parameters()).device)
             own._parameters = self._parameters
             with torch.no_grad():
                 found = {"loss": float(sum(term.mean() for term in own.terms(model, batch).values()))}
         return found | {name: float(value.detach()) for name, value in self.coefficients.items()}
 
+    def facts(self) -> dict[str, Any]:
+        """The means of weights that move, what moved them, and the gates of samplers."""
+        gates = {name: float(state["gate"]) for name, state in self._states.items() if "gate" in state}
+        found = {
+            "weights": {name: float(weight.mean()) for name, weight in self._latest.items()},
+            "weighting": self.weighting.facts(self._kept) if self._kept else {},
+            "gates": gates,
+        }
+        return {name: fact for name, fact in found.items() if fact}
+
     def state_dict(self) -> dict[str, Any]:
-        return {name: dict(state) for name, state in self._states.items()}
+        points = {name: dict(state) for name, state in self._states.items()}
+        return {"points": points, "weighting": dict(self._kept or {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._states = {name: {key: v.cpu() for key, v in site.items()} for name, site in state.items()}
+        self._states = {name: _on_processor(site) for name, site in state["points"].items()}
+        self._kept = _on_processor(state["weighting"]) or None
 
     def _check_names(
         self, given: Mapping[str, Any], known: list[str], besides: Mapping[str, Condition] | None = None
@@ -237,6 +295,10 @@ class Residual(Objective):
                     f"Residual: there is no {name!r} in {type(self.problem).__name__}; there is "
                     f"{', '.join(known)}.{nearest(name, known)}"
                 )
+
+
+def _on_processor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.cpu() for key, value in state.items()}
 
 
 class _Given(Sampler):

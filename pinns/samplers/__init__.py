@@ -1,6 +1,8 @@
 """Where an equation is looked at: samplers, one file each, for interior, boundary and initial points."""
 
+from sciml.pinns.samplers.causal_r3 import CausalR3
 from sciml.pinns.samplers.grid import GridPoints
+from sciml.pinns.samplers.halton import Halton
 from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.latin_hypercube import LatinHypercube
 from sciml.pinns.samplers.r3 import R3
@@ -9,4 +11,16 @@ from sciml.pinns.samplers.sampler import Sampler, Site
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
 
-__all__ = ["R3", "RAD", "GridPoints", "InTurn", "LatinHypercube", "Sampler", "Site", "Sobol", "Uniform"]
+__all__ = [
+    "R3",
+    "RAD",
+    "CausalR3",
+    "GridPoints",
+    "Halton",
+    "InTurn",
+    "LatinHypercube",
+    "Sampler",
+    "Site",
+    "Sobol",
+    "Uniform",
+]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from sciml.description import describable
+from sciml.pinns.domain import Source
 from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every, uniform
 from sciml.streams import Stream
 
@@ -40,7 +42,10 @@ class R3(Sampler):
         source = uniform(stream.generator(step))
         if state is None:
             return {"rows": site.rows(source, site.count)}
-        rows = state["rows"]
-        size = site.score(rows).cpu()
-        retained = rows[size > size.mean()]
-        return {"rows": torch.cat([retained, site.rows(source, len(rows) - len(retained))])}
+        return {"rows": renewed(state["rows"], site.score(state["rows"]).cpu(), site, source)}
+
+
+def renewed(rows: Tensor, fitness: Tensor, site: Site, source: Source) -> Tensor:
+    """The rows fitter than the mean, in their order, and new ones in the place of all others."""
+    retained = rows[fitness > fitness.mean()]
+    return torch.cat([retained, site.rows(source, len(rows) - len(retained))])

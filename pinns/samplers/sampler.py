@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -29,11 +30,14 @@ class Site:
         Rows to look at.
     score : callable
         Rows to the size of the residual there, (n,), without gradients.
+    time : callable, optional
+        Rows to their time, 0 at the start and 1 at the end, (n,); None where there is no time, or one only.
     """
 
     rows: Callable[[Source, int], Tensor]
     count: int
     score: Callable[[Tensor], Tensor]
+    time: Callable[[Tensor], Tensor] | None = None
 
 
 class Sampler(ABC):
@@ -63,6 +67,15 @@ def uniform(generator: torch.Generator) -> Source:
         return torch.rand(n, k, generator=generator, dtype=torch.float64)
 
     return points
+
+
+def numbered(seed: int, points: Callable[[int, int, int], Tensor]) -> Source:
+    """A source from ``points(seed, n, k)`` whose every call has a seed of its own.
+
+    A domain that rejects points asks again, and must get others.
+    """
+    calls = count()
+    return lambda n, k: points(seed + next(calls), n, k)
 
 
 def check_every(who: str, every: int) -> None:

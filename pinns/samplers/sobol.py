@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sciml.description import describable
 from sciml.errors import ConfigError
-from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every
+from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every, numbered
 from sciml.streams import Stream
 
 _MOST = torch.quasirandom.SobolEngine.MAXDIM
@@ -29,15 +29,10 @@ class Sobol(Sampler):
         check_every("Sobol", self.every)
 
     def redraw(self, state: State | None, site: Site, step: int, stream: Stream) -> State:
-        calls = iter(range(2**30))
+        return {"rows": site.rows(numbered(stream.seed(step), _points), site.count)}
 
-        def points(n: int, k: int) -> Tensor:
-            if k > _MOST:
-                raise ConfigError(f"Sobol: knows {_MOST} dimensions, not {k}; take Uniform.")
-            # A domain that rejects points asks again, and must get others.
-            seed = stream.seed(step) + next(calls)
-            return torch.quasirandom.SobolEngine(k, scramble=True, seed=seed % 2**31).draw(
-                n, dtype=torch.float64
-            )
 
-        return {"rows": site.rows(points, site.count)}
+def _points(seed: int, n: int, k: int) -> Tensor:
+    if k > _MOST:
+        raise ConfigError(f"Sobol: knows {_MOST} dimensions, not {k}; take Uniform.")
+    return torch.quasirandom.SobolEngine(k, scramble=True, seed=seed % 2**31).draw(n, dtype=torch.float64)

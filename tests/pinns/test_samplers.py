@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.pinns import samplers
+from sciml.pinns import Recipe, Residual, problems, samplers
 from sciml.pinns.domain import Box, Domain
-from sciml.pinns.samplers import R3, RAD, GridPoints, InTurn, LatinHypercube, Sampler, Site, Sobol, Uniform
-from sciml.streams import Stream
+from sciml.pinns.samplers import (
+    R3,
+    RAD,
+    CausalR3,
+    GridPoints,
+    Halton,
+    InTurn,
+    LatinHypercube,
+    Sampler,
+    Site,
+    Sobol,
+    Uniform,
+)
+from sciml.streams import Stream, Streams
 
 STREAM = Stream(0, "points")
 SQUARE = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
 ALL = [
     Uniform(),
     Sobol(),
+    Halton(),
     LatinHypercube(),
     GridPoints(),
     RAD(every=1),
     R3(),
+    CausalR3(),
     InTurn(((1, Uniform()), (1, R3()))),
 ]
 
 
-def site(score: object = None, count: int = 256) -> Site:
-    return Site(SQUARE.interior, count, score or (lambda x: x[:, 0]))  # type: ignore[arg-type]
+def site(score: object = None, count: int = 256, *, time: bool = False) -> Site:
+    times = (lambda x: x[:, 1]) if time else None
+    return Site(SQUARE.interior, count, score or (lambda x: x[:, 0]), times)  # type: ignore[arg-type]
+
+
+def float64(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def spike(x: Tensor) -> Tensor:
@@ -51,6 +72,23 @@ def test_a_sampler_is_a_function_of_state_stream_and_step(sampler: Sampler) -> N
         assert not torch.equal(again["rows"], first["rows"])  # no sequence repeats itself
 
 
+@pytest.mark.parametrize("sampler", ALL, ids=lambda s: type(s).__name__)
+def test_a_sampler_serves_interior_boundary_and_start(sampler: Sampler) -> None:
+    problem = problems.Wave()
+    model = Recipe(hard=False).model(problem, 0)
+    loss = Residual(problem, sampler=sampler, points=256)
+    first, second = (loss.draw(step, model, Streams(0)).tensors for step in (0, 1))
+    for drawn in (first, second):
+        assert len(drawn["equation/rows"]) == 256 and problem.domain.contains(drawn["equation/rows"]).all()
+        boundary, start = drawn["boundary/rows"], drawn["initial/rows"]
+        assert set(boundary[:, 0].tolist()) == {0.0, 1.0} and (boundary[:, 2] == 2 * boundary[:, 0] - 1).all()
+        assert (start[:, 1] == 0).all() and len(start) == 25
+        assert "initial/weight" not in drawn  # there is nothing to wait for
+    if not isinstance(sampler, GridPoints):
+        # Residuals above the mean keep their points, at no site all of them.
+        assert not any(torch.equal(first[f"{name}/rows"], second[f"{name}/rows"]) for name in loss._states)
+
+
 @pytest.mark.parametrize("sampler", [Uniform(every=10), Sobol(every=10), RAD(every=10), R3(every=10)])
 def test_points_stay_between_draws(sampler: Sampler) -> None:
     first = sampler.draw(None, site(), 3, STREAM)
@@ -59,11 +97,28 @@ def test_points_stay_between_draws(sampler: Sampler) -> None:
 
 
 def test_low_discrepancy() -> None:
-    """Of 256 points each of the 16 x 16 cells has one (Sobol), each of the 256 slabs has one (hypercube)."""
+    """Of 256 points each of the 16 x 16 cells has one (Sobol), each of the 256 slabs has one (hypercube);
+    of 144 each of the 16 x 9 cells (Halton)."""
     cells = (16 * Sobol().draw(None, site(), 0, STREAM)["rows"]).long()
     assert len({tuple(c) for c in cells.tolist()}) == 256
     slabs = (256 * LatinHypercube().draw(None, site(), 0, STREAM)["rows"]).long()
     assert all(sorted(column) == list(range(256)) for column in slabs.T.tolist())
+    halton = Halton().draw(None, site(count=144), 0, STREAM)["rows"]
+    cells = (halton * torch.tensor([16, 9])).long()
+    assert len({tuple(c) for c in cells.tolist()}) == 144
+
+
+@pytest.mark.parametrize("sampler", [Sobol(), Halton()], ids=lambda s: type(s).__name__)
+def test_a_domain_that_rejects_points_gets_others(sampler: Sampler) -> None:
+    """Trap: a sequence that starts again gives the same points, which are rejected again."""
+    asked: list[Tensor] = []
+
+    def rows(source: object, n: int) -> Tensor:
+        asked.extend(source(n, 2) for _ in range(2))  # type: ignore[operator]
+        return asked[-1]
+
+    sampler.draw(None, Site(rows, 64, lambda x: x[:, 0]), 0, STREAM)
+    assert not (asked[0][:, None] == asked[1]).all(2).any()
 
 
 def test_grid_has_cell_centers() -> None:
@@ -86,6 +141,67 @@ def test_r3_retains_what_is_above_the_mean_and_replaces_the_rest() -> None:
     assert inside == sorted(inside) and inside[-1] > inside[0] + 20  # a spike gathers points, none leaves
     flat = R3().draw(state, site(lambda x: torch.ones(len(x))), 30, STREAM)
     assert not (flat["rows"][:, None] == state["rows"]).all(2).any()  # nothing is above the mean
+
+
+@pytest.mark.parametrize("sampler", [R3(), CausalR3()], ids=lambda s: type(s).__name__)
+def test_released_points_come_back_uniform(sampler: Sampler) -> None:
+    """A chi-square test on 4 x 4 cells, when all are released."""
+    seen = site(lambda x: torch.ones(len(x)), 4096)
+    rows = sampler.draw(sampler.draw(None, seen, 0, STREAM), seen, 1, STREAM)["rows"]
+    cells = (4 * rows).long()
+    counts = torch.bincount(4 * cells[:, 0] + cells[:, 1], minlength=16).double()
+    # Fifteen degrees of freedom: above 37.7 once in a thousand samples.
+    assert ((counts - 256) ** 2 / 256).sum() < 37.7
+
+
+def test_gate_opens_from_the_start() -> None:
+    sampler, t = CausalR3(), torch.linspace(0, 1, 101, dtype=torch.float64)
+    for gate in (-0.5, 0.3, 0.9):
+        g = sampler.openness(t, float64(gate))
+        assert (g.diff() < 0).all() and (g > 0).all() and (g < 1).all()  # the later, the less
+        # 0.3 as a point of the grid and as the gate may differ in the last bit.
+        assert torch.equal(g > 0.5 + 1e-9, t < gate - 1e-9)
+    opened, shut = (sampler.openness(t, float64(gate)) for gate in (9.0, -9.0))
+    torch.testing.assert_close(opened, torch.ones_like(t))
+    torch.testing.assert_close(shut, torch.zeros_like(t))
+
+
+def test_gate_waits_for_the_residual() -> None:
+    sampler = CausalR3(rate=0.02, tolerance=20.0, cap=0.1)
+    gate = float64(0.2)
+    for loss, step in ((0.0, 0.02 * 0.1), (0.2, 0.02 * math.exp(-4)), (1e9, 0.0)):
+        assert float(sampler.moved(gate, float64(loss)) - gate) == pytest.approx(step, rel=1e-9)
+    assert sampler.moved(float64(1.6), float64(0.0)) == 1.6  # it is open
+
+
+def test_causal_r3_gates_fitness_and_loss() -> None:
+    sampler = CausalR3(rate=10.0)
+    seen = site(lambda x: 1 + x[:, 0], time=True)
+    state = sampler.draw(None, seen, 0, STREAM)
+    for step in range(1, 4):
+        rows, gate = state["rows"], state["gate"]
+        g = (1 - torch.tanh(5 * (rows[:, 1] - gate))) / 2
+        torch.testing.assert_close(state["weight"], g**2)  # the loss is the mean of (g r)^2
+        fitness = g * (1 + rows[:, 0])
+        state = sampler.draw(state, seen, step, STREAM)
+        kept = rows[fitness > fitness.mean()]
+        assert len(state["rows"]) == 256 and torch.equal(state["rows"][: len(kept)], kept)  # bit for bit
+        moved = 10.0 * torch.exp(-20 * fitness.square().mean()).clamp(max=0.1)
+        torch.testing.assert_close(state["gate"], gate + moved)
+    assert state["gate"] > -0.5
+    still = site(lambda x: 1 + x[:, 0])  # without time it is R3
+    first, plain = sampler.draw(None, still, 0, STREAM), R3().draw(None, still, 0, STREAM)
+    again = sampler.draw(first, still, 1, STREAM)
+    assert again.keys() == {"rows"} and torch.equal(again["rows"], R3().draw(plain, still, 1, STREAM)["rows"])
+
+
+def test_rad_looks_beyond_its_points() -> None:
+    """Trap: refinement among the points there are discovers nothing."""
+    sampler = RAD(every=1, offset=0.0)
+    corner = {"rows": 0.1 * Uniform().draw(None, site(), 0, STREAM)["rows"]}
+    rows = sampler.draw(corner, site(lambda x: (x > 0.9).all(1).double()), 1, STREAM)["rows"]
+    # The pool has 128 points there on average, 11 the deviation.
+    assert (rows > 0.9).all(1).sum() > 80
 
 
 def test_rad_follows_its_density() -> None:
