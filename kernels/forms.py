@@ -298,7 +298,7 @@ def sweeps_of(
     sweeps = []
     terms: list[tuple[int, Tensor | None]] = []
     for highest, lines in plan.bundles:
-        sums = []
+        sums: list[tuple[int, Tensor | None]] = []
         for order in range(highest, 0, -1):
             parts = [part for part, w in plan.weights.get(order, {}).items() if any(r in w for r in lines)]
             if highest == 1:  # one direction for each operator, which may vary from point to point

@@ -47,8 +47,8 @@ def sweep(
     if all(len(s.sums) == 1 for s in sweeps):
         # `directional_sums` knows further ways to collapse a single sum.
         groups = [Directions(k, s.vectors, w) for s in sweeps for k, w in s.sums]
-        value, *sums = directional_sums(function, x, groups)
-        return value, sums
+        value, *found = directional_sums(function, x, groups)
+        return value, found
     carried = [_carried(s) for s in sweeps]
     vectors = [columns for pieces in carried for columns, _ in pieces]
     bundles = [bundle for pieces in carried for _, bundle in pieces]
