@@ -1,4 +1,4 @@
-"""Recipes by name: how the field solves its problems, from the plain baseline on."""
+"""Recipes by name: five to solve problems with, and the plain baselines on which they improve."""
 
 from __future__ import annotations
 
@@ -8,24 +8,67 @@ import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
+from sciml.kernels.estimators import SparseDirections
+from sciml.optimizers.broyden import SelfScaledBroyden
+from sciml.optimizers.least_squares import LevenbergMarquardt
 from sciml.pinns.networks.fourier import FourierFeatures
+from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
-from sciml.pinns.recipe import LINE_SEARCH, Recipe, Stage
+from sciml.pinns.problem import Problem
+from sciml.pinns.recipe import Recipe, Stage
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.weightings.gradient_norm import GradientNorm
 
 _NEVER = 10**9
+# Above so many coordinates exact derivatives and dense curvature cost more than they bring.
+_FEW = 20
+
+# A large momentum and no floor under the gradients, as in arXiv:2501.16371: a start for what follows.
+_ADAM = partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20)
+_BROYDEN = partial(SelfScaledBroyden, iterations=50)
 
 SMALL = Recipe(
     stages=(
-        Stage(partial(Adam, lr=3e-3), 200, Sobol(every=50)),
-        Stage(LINE_SEARCH, 400, RAD(every=50)),
+        Stage(_ADAM, 1000, Sobol(every=10)),
+        Stage(_BROYDEN, 400, RAD(every=10)),
     ),
     harmonics=3,
 )
-"""Small and accurate: float64, conditions built in, residual-weighted points, Adam and then L-BFGS."""
+"""Small and accurate: float64, conditions built in, Adam, then self-scaled Broyden on points drawn by the
+residual every 500 iterations, with the curvature kept."""
+
+SHARP = Recipe(
+    network=partial(MLP, width=30, depth=4),
+    stages=(
+        Stage(_ADAM, 2000, RAD(every=200)),
+        Stage(_BROYDEN, 400, RAD(every=4, power=2.0)),
+    ),
+    points=4000,
+    harmonics=3,
+)
+"""For fronts, layers and corners: deeper, with more points, which follow the residual more closely."""
+
+PRECISE = Recipe(
+    stages=(
+        Stage(_ADAM, 500, Sobol(every=10)),
+        Stage(partial(LevenbergMarquardt, iterations=10), 100, Sobol(every=10)),
+    ),
+    points=4000,
+    harmonics=3,
+)
+"""For smooth solutions and the last digits: Levenberg-Marquardt on twice as many points as weights."""
+
+HIGH_DIM = Recipe(
+    network=partial(MLP, width=128, depth=4),
+    stages=(Stage(partial(Adam, lr=1e-3), 10_000, Uniform(), partial(ExponentialLR, gamma=0.9995)),),
+    points=128,
+    estimator=SparseDirections(16),
+    dtype=torch.float32,
+)
+"""For many coordinates: second derivatives along 16 random ones a step, few new points, Adam with decay."""
 
 PLAIN = Recipe(
     stages=(Stage(partial(Adam, lr=1e-3), 5000, Uniform(every=_NEVER)),),
@@ -58,15 +101,31 @@ ADAM_RAD = Recipe(
 ROBUST = Recipe(
     network=partial(FourierFeatures, features=64, scale=1.0, network=partial(ModifiedMLP, width=64, depth=3)),
     stages=(Stage(partial(Adam, lr=1e-3), 5000, R3(), partial(ExponentialLR, gamma=0.9 ** (1 / 1000))),),
+    weighting=GradientNorm(),
     dtype=torch.float32,
 )
-"""Larger and patient: float32, Fourier features, gates, retained points, Adam with decay."""
+"""Larger and patient: float32, Fourier features, gates, retained points, balanced terms, Adam with decay."""
 
 RECIPES = {
     "small": SMALL,
+    "robust": ROBUST,
+    "high-dim": HIGH_DIM,
+    "sharp": SHARP,
+    "precise": PRECISE,
     "plain": PLAIN,
     "fresh": FRESH,
     "r3": ADAM_R3,
     "rad": ADAM_RAD,
-    "robust": ROBUST,
 }
+
+
+def suited(problem: Problem) -> Recipe:
+    """What a problem is solved with unless something else is asked for: by its number of coordinates.
+
+    Examples
+    --------
+    >>> from sciml.pinns.problems import PoissonOfSines
+    >>> suited(PoissonOfSines(dim=5)) is SMALL, suited(PoissonOfSines(dim=100)) is HIGH_DIM
+    (True, True)
+    """
+    return SMALL if problem.domain.dim <= _FEW else HIGH_DIM

@@ -2,27 +2,149 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from sciml import processes
+from sciml.errors import ConfigError
 from sciml.kernels.estimators import Estimator
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
-from sciml.pinns.recipes import SMALL
+from sciml.pinns.recipes import suited
+from sciml.pinns.residual import EQUATION
 from sciml.run import Run
+from sciml.training import Step, Training
+
+# Judging a network on the points of its reference costs as much as a few steps, writing its state likewise.
+_VALIDATIONS = 50
+
+
+class Attempt:
+    """A network on a problem, ready to be trained: what `solve` runs, for those who want to own the loop.
+
+    Parameters
+    ----------
+    problem : Problem
+    recipe : Recipe
+    seed : int
+        Of weights and points.
+    device : torch.device or str
+
+    Examples
+    --------
+    >>> from sciml.pinns import problems
+    >>> attempt = Attempt(problems.Poisson(), suited(problems.Poisson()).scaled(4))
+    >>> [step.number for step in attempt.steps()]
+    [1, 2, 3, 4]
+    """
+
+    def __init__(
+        self, problem: Problem, recipe: Recipe, *, seed: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
+        self.problem, self.recipe, self.seed = problem, recipe, seed
+        self.model = recipe.model(problem, seed).to(device)
+        self.objective = recipe.objective(problem)
+        self.trainer = recipe.trainer(seed)
+        self._training: Training | None = None
+
+    def steps(
+        self,
+        *,
+        time_limit: float | None = None,
+        every: int | None = None,
+        output: Path | str | None = None,
+        force: bool = False,
+    ) -> Iterator[Step]:
+        """Train, one step at a time.
+
+        Parameters
+        ----------
+        time_limit : float, optional
+            Seconds of training, over all resumptions of a run.  After the first step beyond, a checkpoint is
+            written and the iterator ends; with a larger limit the same run goes on there.
+        every : int, optional
+            Steps between validations and checkpoints; a fiftieth of all steps by default.
+        output : path, optional
+            Folder of the run, which is resumed there, see `sciml.Trainer.fit`.
+        force : bool
+            Start anew whatever the folder holds.
+
+        Raises
+        ------
+        ConfigError
+            If the time limit is not positive.
+        """
+        if time_limit is not None and not time_limit > 0:
+            raise ConfigError(f"Attempt: time_limit is a positive number of seconds, got {time_limit}.")
+        self._training = self.trainer.iterate(
+            self.model,
+            self.objective,
+            validation=self.objective,
+            every=every or max(1, self.trainer.steps // _VALIDATIONS),
+            output=output,
+            force=force,
+        )
+        return self._limited(self._training, time_limit)
+
+    def _limited(self, training: Training, time_limit: float | None) -> Iterator[Step]:
+        with contextlib.closing(iter(training)) as steps:
+            for step in steps:
+                yield step
+                if time_limit is None or training.finished:
+                    continue
+                # All processes stop after the same step: the clock of the first one counts.
+                if processes.tell(step.row["seconds"] >= time_limit):
+                    if training.folder is not None and processes.rank() == 0:
+                        training.folder.checkpoints.save(training.step, training.state_dict())
+                    return
+
+    def stages(self) -> list[str]:
+        """The optimizers, in turn."""
+        return [_name(stage.optimizer) for stage in self.recipe.stages]
+
+    def stage(self, step: int) -> str:
+        """The optimizer that made this step, counted from 1."""
+        ends = accumulate(stage.steps for stage in self.recipe.stages)
+        return next(name for name, end in zip(self.stages(), ends, strict=True) if step <= end)
+
+    def points(self) -> Tensor:
+        """Where the equation was looked at last, (n, dim)."""
+        rows: Tensor = self.objective.state_dict()["points"][EQUATION]["rows"]
+        return rows[:, : self.problem.domain.dim]
+
+    @property
+    def run(self) -> Run:
+        """What there is so far."""
+        if self._training is None:
+            return Run(self.model, self.objective)
+        return self._training.run
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps have been made."""
+        return self._training is not None and self._training.finished
+
+
+def _name(factory: object) -> str:
+    found = getattr(factory, "func", factory)
+    return str(getattr(found, "__name__", type(found).__name__))
 
 
 def solve(
     problem: Problem,
     *,
-    recipe: Recipe = SMALL,
-    steps: int | None = None,
+    recipe: Recipe | None = None,
     estimator: Estimator | None = None,
+    steps: int | None = None,
+    time_limit: float | None = None,
     seed: int = 0,
     output: Path | str | None = None,
-    every: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Run:
     """Train a network on a problem.
@@ -30,18 +152,18 @@ def solve(
     Parameters
     ----------
     problem : Problem
-    recipe : Recipe
-        One of `sciml.pinns.recipes`, or your own.
-    steps : int, optional
-        Instead of the recipe's, shared between its stages as before.
+    recipe : Recipe, optional
+        One of `sciml.pinns.recipes`, or your own; by default what suits the problem's number of coordinates.
     estimator : Estimator, optional
         Instead of the recipe's.
+    steps : int, optional
+        Instead of the recipe's, shared between its stages as before.
+    time_limit : float, optional
+        Seconds of training, over all resumptions, after which it stops with a checkpoint.
     seed : int
         Of weights and points.
     output : path, optional
         Folder of the run, which is resumed there, see `sciml.Trainer.fit`.
-    every : int, optional
-        Steps between validations and checkpoints.
     device : torch.device or str
 
     Returns
@@ -53,7 +175,7 @@ def solve(
     Raises
     ------
     ConfigError
-        If the recipe does not fit the problem.
+        If the recipe does not fit the problem, or a number is out of range.
 
     Examples
     --------
@@ -63,13 +185,10 @@ def solve(
     >>> problem.relative_l2(run.model) < 1
     True
     """
-    chosen = recipe if estimator is None else replace(recipe, estimator=estimator)
+    chosen = suited(problem) if recipe is None else recipe
+    chosen = chosen if estimator is None else replace(chosen, estimator=estimator)
     chosen = chosen if steps is None else chosen.scaled(steps)
-    objective = chosen.objective(problem)
-    return chosen.trainer(seed).fit(
-        chosen.model(problem, seed).to(device),
-        objective,
-        validation=objective,
-        every=every,
-        output=output,
-    )
+    attempt = Attempt(problem, chosen, seed=seed, device=device)
+    for _ in attempt.steps(time_limit=time_limit, output=output):
+        pass
+    return attempt.run

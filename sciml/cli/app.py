@@ -16,6 +16,7 @@ from sciml.cli.options import (
     RunOptions,
     SampleOptions,
     Settings,
+    SolveOptions,
     TrainingOptions,
 )
 
@@ -72,6 +73,42 @@ def train(
     from sciml.cli.train import train as work
 
     return work(target, model, training, run, data, rollout)
+
+
+@app.command(
+    help_epilogue="Examples:\n\n"
+    "  sciml solve burgers --time-limit 60\n"
+    "  sciml solve burgers --set viscosity=0.01 --recipe precise --seed 1 --json\n"
+    "  sciml solve poisson-of-sines --set dim=100 --recipe high-dim --steps 2000\n"
+    "  sciml solve myproblem.py:Beam --allow-code --output runs/beam\n"
+    "  sciml solve --like runs/beam --seed 1 --output runs/again\n"
+    "  sciml solve --list"
+)
+def solve(
+    problem: str | None = None,
+    /,
+    *,
+    options: SolveOptions = SolveOptions(),  # noqa: B008 - frozen
+    run: RunOptions = RunOptions(),  # noqa: B008
+    list: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Solve an equation by a physics-informed network, and set it beside a classical solver.
+
+    Writes a folder: run.json, metrics.jsonl, checkpoints/, solution.nc and solution.vtu (the solution, its
+    error and its residual), solution.json and report.html. The same command goes on where it was stopped,
+    after a time limit with a larger one; of a finished run it prints the result.
+
+    Parameters
+    ----------
+    problem
+        A problem such as burgers or allen-cahn (see --list), or a class of your own, file.py:Name.
+    list
+        Name all problems and recipes.
+    """
+    from sciml.cli.solve import show_problems
+    from sciml.cli.solve import solve as work
+
+    return show_problems(json=run.json) if list else work(problem, options, run)
 
 
 @app.command(

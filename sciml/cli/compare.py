@@ -29,6 +29,7 @@ from sciml.comparison.rows import NAME as ROWS
 from sciml.comparison.sweep import Sweep
 from sciml.errors import ConfigError, nearest
 from sciml.files import locked_folder, write_bytes_atomic
+from sciml.kernels.estimators import Exact
 from sciml.pinns.recipes import RECIPES
 from sciml.presets import PRESETS
 from sciml.processes import device_of
@@ -206,7 +207,9 @@ def entries_of(options: CompareOptions, contests: Sequence[Contest[Any]]) -> lis
             "sciml compare takes data or problems of physics-informed networks, not both at once."
         )
     fields = kinds == {Entry}
-    standard = OPERATORS if fields else ",".join(RECIPES)
+    # Few equations may be estimated; the others would refuse such a recipe.
+    exact = [name for name, recipe in RECIPES.items() if isinstance(recipe.estimator, Exact)]
+    standard = OPERATORS if fields else ",".join(exact)
     entries: dict[str, Competitor] = {}
     for text in (part.strip() for part in (options.operators or standard).split(",")):
         alias, _, what = text.rpartition("=")

@@ -38,6 +38,13 @@ def generators() -> dict[str, Callable[..., Any]]:
     return _with_plugins({dashed(name): getattr(area, name) for name in area.__all__}, "sciml.datasets")
 
 
+def problems() -> dict[str, Callable[..., Any]]:
+    """Problems, AllenCahn as "allen-cahn": `sciml.pinns.problems`, then installed entry points."""
+    from sciml.pinns import problems as area
+
+    return _with_plugins({dashed(name): getattr(area, name) for name in area.__all__}, "sciml.problems")
+
+
 def dashed(name: str) -> str:
     """The name of a class as people type it.
 
@@ -227,9 +234,9 @@ def check_settings(
             )
 
 
-def is_code(operator: str) -> bool:
-    """Whether an operator is given as ``file.py:function``."""
-    return ".py:" in operator
+def is_code(text: str) -> bool:
+    """Whether something is given as ``file.py:name``, not by a name of ours."""
+    return ".py:" in text
 
 
 class _AsWritten(SourceFileLoader):
@@ -239,36 +246,39 @@ class _AsWritten(SourceFileLoader):
         raise OSError("no time, so no bytecode is read or written")
 
 
-def load_code(operator: str, *, allowed: bool) -> tuple[Callable[..., Any], str]:
-    """The function that ``file.py:function`` names, and the SHA-256 of the file.
+def load_code(
+    text: str,
+    *,
+    allowed: bool,
+    option: str = "--operator",
+    form: str = "a function build(in_channels, out_channels, data)",
+) -> tuple[Callable[..., Any], str]:
+    """The function or class that ``file.py:name`` names, and the SHA-256 of the file.
+
+    ``option`` and ``form`` say in errors where it was given and what it should be.
 
     Raises
     ------
     ConfigError
-        Without permission, for a missing file, or a file without that function.
+        Without permission, for a missing file, or a file without that name.
     """
-    file, _, name = operator.rpartition(":")
-    path = Path(file)
+    file, _, name = text.rpartition(":")
+    path, who = Path(file), f"{option} {text}".strip()
     if not allowed:
-        raise ConfigError(f"--operator {operator} runs the code in {path}; allow it with --allow-code.")
+        raise ConfigError(f"{who} runs the code in {path}; allow it with --allow-code.")
     if not path.is_file():
-        raise ConfigError(f"--operator {operator}: there is no file {path}.")
+        raise ConfigError(f"{who}: there is no file {path}.")
     spec = importlib.util.spec_from_file_location(path.stem, path, loader=_AsWritten(path.stem, str(path)))
     if spec is None or spec.loader is None:
-        raise ConfigError(f"--operator {operator}: {path} is no Python file.")
+        raise ConfigError(f"{who}: {path} is no Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)  # dataclasses and annotations look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ConfigError(
-            f"--operator {operator}: {path} fails with {type(error).__name__}: {error}"
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
+        raise ConfigError(f"{who}: {path} fails with {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ConfigError(
-            f"--operator {operator}: {path} has no function {name!r}; write it as "
-            f"build(in_channels, out_channels, data).{nearest(name, known)}"
-        )
-    return function, hashlib.sha256(path.read_bytes()).hexdigest()
+        raise ConfigError(f"{who}: {path} has no {name!r}; write it as {form}.{nearest(name, known)}")
+    return found, hashlib.sha256(path.read_bytes()).hexdigest()

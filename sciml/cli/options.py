@@ -142,6 +142,41 @@ class RolloutOptions:
     noise: Annotated[float | None, Parameter(show_default=False)] = None
 
 
+@Parameter(name="*", group="Solution")
+@dataclass(frozen=True)
+class SolveOptions:
+    """How to solve a problem; what is not given is that of the recipe.
+
+    Parameters
+    ----------
+    settings
+        A number of the problem, NAME=VALUE such as viscosity=0.01; may be repeated.
+    recipe
+        small: few weights and high accuracy, for up to 20 coordinates the default. robust: larger and
+        patient, for systems. high-dim: random directions, the default above. sharp: for fronts, layers and
+        corners. precise: for smooth solutions and the last digits. plain, fresh, r3, rad: the baselines on
+        which these improve.
+    steps
+        Optimizer steps, shared between the stages of the recipe.
+    time_limit
+        Seconds of training, over all resumptions. Then a checkpoint is written, and what there is is judged.
+    seed
+        Root of all random numbers: weights and points.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    allow_code
+        Run the code in file.py.
+    """
+
+    settings: Settings = ()
+    recipe: Annotated[str | None, Parameter(show_default=False)] = None
+    steps: Annotated[int | None, Parameter(show_default=False)] = None
+    time_limit: Annotated[float | None, Parameter(show_default=False)] = None
+    seed: Annotated[int | None, Parameter(show_default=False)] = None
+    device: str = "auto"
+    allow_code: Annotated[bool, Parameter(negative="", show_default=False)] = False
+
+
 @Parameter(name="*", group="Run")
 @dataclass(frozen=True)
 class RunOptions:
@@ -177,7 +212,7 @@ class CompareOptions:
         Neural operators or set-ups of them (see sciml operators) separated by commas, by default
         fno,unet,resnet; your own is file.py:build, a function build(in_channels, out_channels, data) that
         returns a torch.nn.Module; NAME=OPERATOR gives another name, as in wide=fno. On problems of
-        physics-informed networks, pinn/..., they are recipes, by default all.
+        physics-informed networks, pinn/..., they are recipes, by default all with exact derivatives.
     settings
         An argument of one of them, or of its training (learning_rate, weight_decay, batch_size, clip, ema,
         precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated.

@@ -17,6 +17,7 @@ from sciml.errors import ConfigError, ShapeError
 from sciml.kernels import Exact, Hutchinson, d, evaluate, laplacian
 from sciml.objective import total
 from sciml.pinns import (
+    Attempt,
     Ball,
     Box,
     Coefficient,
@@ -201,23 +202,25 @@ def bits(run: Run) -> list[Any]:
     return [weights, [(row["step"], row["loss"]) for row in run.history]]
 
 
+def adapted(folder: Path, *, until: int | None = None) -> Run:
+    """All steps, or abandoned after some of them, with a checkpoint after every fourth."""
+    attempt = Attempt(problems.Burgers(), ADAPTIVE)
+    for step in attempt.steps(output=folder, every=4):
+        if step.number == until:
+            break
+    return attempt.run
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return solve(problems.Burgers(), recipe=ADAPTIVE, output=tmp_path_factory.mktemp("run") / "a", every=4)
+    return adapted(tmp_path_factory.mktemp("run") / "a")
 
 
 @pytest.mark.parametrize("steps", [3, 14, 21, 27])
 def test_resumed_between_two_draws_it_has_the_same_bits(steps: int, unbroken: Run, tmp_path: Path) -> None:
-    problem = problems.Burgers()
-    objective = ADAPTIVE.objective(problem)
-    training = ADAPTIVE.trainer(0).iterate(
-        ADAPTIVE.model(problem, 0), objective, validation=objective, output=tmp_path / "b", every=4
-    )
-    for step in training:
-        if step.number == steps:  # abandoned between two checkpoints, as by a kill
-            break
+    adapted(tmp_path / "b", until=steps)  # between two checkpoints, as by a kill
     torch.manual_seed(steps)  # nothing may depend on the global generator
-    resumed = solve(problem, recipe=ADAPTIVE, output=tmp_path / "b", every=4)
+    resumed = adapted(tmp_path / "b")
     assert bits(resumed) == bits(unbroken)
 
 

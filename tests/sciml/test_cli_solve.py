@@ -1,0 +1,189 @@
+"""``sciml solve``: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray
+
+from sciml.cli import main
+from sciml.pinns.report import write_report
+from sciml.run import RunFolder
+
+Run = Callable[..., tuple[int, str, str]]
+
+OWN = """
+from sciml.kernels import d, evaluate
+from sciml.pinns import Box, Dirichlet, Domain, Problem
+
+class Beam(Problem):
+    '''-u'' = load, u = 0 at both ends.'''
+    domain = Domain(Box(((0.0, 1.0),)))
+    conditions = (Dirichlet(0.0),)
+    grid = (21,)
+
+    def __init__(self, load=1.0, more=()):
+        self.load = load + sum(more)
+
+    def residual(self, u, x):
+        return evaluate(u, x, [d("xx")])[1] + self.load
+
+    def exact(self, x):
+        return self.load * x[:, 0] * (1 - x[:, 0]) / 2
+
+not_a_problem = dict
+"""
+
+SHORT = ("--recipe", "plain", "--steps", "3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCIML_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages take seconds to draw, and have tests of their own; here only what goes into them."""
+
+    def plain(path: Path, **given: Any) -> None:
+        bound = inspect.signature(write_report).bind(path, **given)
+        path.write_text(f"{bound.arguments['title']} {given['verdict']} {given['facts']['Problem']}")
+
+    monkeypatch.setattr("sciml.cli.solve.write_report", plain)
+
+
+@pytest.fixture
+def beam() -> str:
+    """A class of the user's own, in the current folder."""
+    Path("own.py").write_text(OWN)
+    return "own.py:Beam"
+
+
+def test_solve_prints_one_json_object(run: Run, beam: str) -> None:
+    """The contract for programs: these keys stay."""
+    command = ("solve", beam, "--allow-code", *SHORT, "--seed", "2", "--output", "run", "--json")
+    status, out, err = run(*command)
+    assert status == 0 and out.count("\n") == 1
+    result = json.loads(out)
+    assert {"problem", "relative_l2", "seconds", "steps", "parameters", "run"} <= result.keys()
+    assert result["problem"] == beam and result["run"] == "run" and result["seed"] == 2
+    assert result["steps"] == 3 and result["parameters"] == 1951 and result["finished"]
+    assert 0 < result["relative_l2"] < 10 and result["seconds"] > 0
+    assert result["reference"]["source"] == "formula" and len(result["fingerprint"]) == 8
+    kinds = [y["kind"] for y in result["yardsticks"]]
+    assert kinds == ["trivial", "trivial"]
+    assert all(Path(name).exists() for name in result["files"])
+    with xarray.open_dataset("run/solution.nc") as data:
+        assert {"u", "error", "residual"} == set(data.data_vars)
+        assert data.attrs["relative_l2"] == result["relative_l2"]
+        found = float(((data.error**2).sum() / ((data.u - data.error) ** 2).sum()) ** 0.5)
+        assert found == pytest.approx(result["relative_l2"], rel=1e-12)
+    page = Path("run/report.html").read_text()
+    assert result["fingerprint"] in page and "own.py:Beam" in page and "Relative L2 error" in page
+    assert "solving 3/3, Adam, loss" in err and "boundary" in err and "error" in err
+
+
+def test_a_finished_run_is_printed_not_trained(run: Run, beam: str) -> None:
+    command = ("solve", beam, "--allow-code", *SHORT, "--output", "run")
+    first = json.loads(run(*command, "--json")[1])
+    status, out, err = run(*command, "--json")
+    assert status == 0 and json.loads(out) == first and "judging" not in err
+    status, shown, _ = run(*command)
+    assert status == 0 and "best linear network" in shown and "report.html" in shown
+    Path("run/report.html").unlink()  # lost, or never written because the process was killed
+    status, out, err = run(*command, "--json")
+    assert status == 0 and "judging" in err and json.loads(out)["relative_l2"] == first["relative_l2"]
+
+
+def test_a_limit_of_time_stops_and_a_larger_one_goes_on(run: Run, beam: str) -> None:
+    command = ("solve", beam, "--allow-code", *SHORT, "--json")
+    status, out, err = run(*command, "--time-limit", "1e-9")
+    result = json.loads(out)
+    assert status == 0 and result["steps"] == 1 and not result["finished"]
+    assert "larger --time-limit" in err and Path(result["files"][0]).exists()
+    # The limit does not belong to the settings: the default folder is the same, and the stored result counts.
+    assert run(*command, "--time-limit", "1e-9")[1] == out
+    status, out, _ = run(*command, "--time-limit", "1000")
+    later = json.loads(out)
+    assert later["run"] == result["run"] and later["steps"] == 3 and later["finished"]
+    whole = json.loads(run(*command, "--output", "whole")[1])
+    assert whole["relative_l2"] == later["relative_l2"] and whole["loss"] == later["loss"]
+    assert run(*command, "--time-limit", "0", "--output", "other")[0] == 2
+
+
+def test_other_settings_in_the_same_folder_are_refused_and_forced(run: Run, beam: str) -> None:
+    command = ("solve", beam, "--allow-code", *SHORT, "--output", "run")
+    assert run(*command)[0] == 0
+    status, out, err = run(*command, "--set", "load=2.0")
+    assert status == 2 and out == "" and "load: None there, 2.0 now" in err and "--force" in err
+    Path("own.py").write_text(OWN.replace("+ self.load", "+ 2 * self.load"))
+    status, _, err = run(*command)
+    assert status == 2 and "mathematics" in err and "code" in err
+    status, out, _ = run(*command, "--force", "--json")
+    assert status == 0 and json.loads(out)["steps"] == 3
+
+
+def test_like_repeats_a_run(run: Run, beam: str) -> None:
+    command = ("solve", beam, "--allow-code", "--set", "more=(2.0, 1.0)", *SHORT, "--output", "a", "--json")
+    first = json.loads(run(*command)[1])
+    again = json.loads(run("solve", "--like", "a", "--allow-code", "--output", "b", "--json")[1])
+    assert again["relative_l2"] == first["relative_l2"] and again["fingerprint"] == first["fingerprint"]
+    assert again["arguments"] == first["arguments"]
+    other = json.loads(
+        run("solve", "--like", "a", "--allow-code", "--seed", "1", "--output", "c", "--json")[1]
+    )
+    assert other["relative_l2"] != first["relative_l2"] and other["seed"] == 1
+    status, _, err = run("solve", "--like", "a", "--allow-code", "--steps", "5")
+    assert status == 2 and "leave out --set, --recipe and --steps" in err
+    Path("own.py").write_text(OWN.replace("+ self.load", "+ 2 * self.load"))
+    status, _, err = run("solve", "--like", "a", "--allow-code")
+    assert status == 2 and "it is another problem" in err
+    status, _, err = run("solve", "--like", "nowhere")
+    assert status == 2 and "problem.json" in err
+
+
+def test_the_default_recipe_is_the_one_that_suits(run: Run) -> None:
+    command = ("solve", "poisson-of-sines", "--steps", "2", "--time-limit", "1e-9", "--json")
+    high = json.loads(run(*command, "--set", "dim=21")[1])
+    assert high["recipe"] == "high-dim" and high["arguments"] == {"dim": 21}
+    record = RunFolder(high["run"]).read()
+    assert record is not None and "SparseDirections" in json.dumps(record["settings"])
+
+
+def test_list_names_problems_and_recipes(run: Run) -> None:
+    status, out, _ = run("solve", "--list", "--json")
+    listed = json.loads(out)
+    assert status == 0 and {"burgers", "allen-cahn", "poisson-of-sines"} <= listed["problems"].keys()
+    assert listed["problems"]["poisson-of-sines"]["arguments"] == {"dim": 5}
+    assert {"small", "robust", "high-dim", "sharp", "precise"} <= set(listed["recipes"])
+    status, out, _ = run("solve", "--list")
+    assert status == 0 and "burgers: " in out and "viscosity=" in out and "precise" in out
+
+
+def test_what_is_not_there_is_told(run: Run, beam: str) -> None:
+    for arguments, expected in (
+        (("burger",), "there is no problem 'burger'"),
+        (("burgers", "--set", "nu=0.1"), "problem burgers has no such setting; it has viscosity"),
+        (("burgers", "--recipe", "smal"), "there is no recipe 'smal'"),
+        ((), "needs a problem"),
+        ((beam,), "allow it with --allow-code"),
+        (("own.py:Column", "--allow-code"), "write it as a subclass of sciml.pinns.Problem"),
+        (("own.py:not_a_problem", "--allow-code"), "no subclass of sciml.pinns.Problem"),
+        (("poisson-of-sines", "--set", "dim=0"), "dim must be at least 1"),
+    ):
+        status, out, err = run("solve", *arguments)
+        assert (status, out) == (2, "") and expected in err, err
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["solve", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "sciml solve burgers --time-limit 60" in shown and "--json" in shown and "--list" in shown
