@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import LBFGS, Adam
+from torch.optim import Adam
 
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -50,15 +50,6 @@ class Stage:
 
 
 ADAM = Stage(partial(Adam, lr=1e-3), 5000)
-# Tolerances at rounding: the defaults of torch end long before a network has learned what it can.
-LINE_SEARCH = partial(
-    LBFGS,
-    max_iter=20,
-    history_size=100,
-    tolerance_grad=1e-14,
-    tolerance_change=1e-18,
-    line_search_fn="strong_wolfe",
-)
 
 
 @describable
