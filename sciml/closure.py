@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ class Closure:
             self._note_unweighted(terms)
             self._last.append((terms, own))
             for name, r in own.items():
-                found.append(r / len(self.parts) ** 0.5)
+                found.append(r / math.sqrt(len(self.parts)))
                 losses[name] = losses.get(name, 0.0) + float(found[-1].detach().square().sum())
         self._first = self._first or losses
         return torch.cat(found)
@@ -115,7 +116,7 @@ class Closure:
             jacobian(self.objective, self.model, part, *last, self.parameters)
             for part, last in zip(self.parts, self._last, strict=True)
         ]
-        return torch.cat(rows) / len(self.parts) ** 0.5
+        return torch.cat(rows) / math.sqrt(len(self.parts))
 
     def _note_unweighted(self, terms: Mapping[str, Term]) -> None:
         """Add one part's share of the means without weights, of the terms that have weights."""

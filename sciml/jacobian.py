@@ -9,6 +9,7 @@ term are differentiated one after the other.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -127,5 +128,5 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     """To half of the digits: the two ways round differently, and a dependence on neighbors shows more."""
-    bound = torch.finfo(other.dtype).eps ** 0.5 * float(other.abs().max())
+    bound = math.sqrt(torch.finfo(other.dtype).eps) * float(other.abs().max())
     return float((one - other).abs().max()) <= bound
