@@ -222,11 +222,13 @@ SHORT = Recipe(
 )
 
 
-@pytest.mark.parametrize(("problem", "warm"), [(GrowthBuiltIn(), False), (Growth(), True)])
+@pytest.mark.parametrize(
+    ("problem", "warm"), [(GrowthBuiltIn(), False), pytest.param(Growth(), True, marks=pytest.mark.slow)]
+)
 def test_it_marches_to_the_solution(problem: Problem, warm: bool) -> None:
-    found = march(problem, windows=[1.5, 2.2], recipe=SHORT, warm=warm)
-    assert [run.history[-1]["step"] for run in found.runs] == [9, 9, 9]
-    # 6e-3 and 1.6e-2 with these few steps; 0.77 for what stays where it starts.
+    found = march(problem, windows=[1.8], recipe=SHORT, warm=warm)
+    assert [run.history[-1]["step"] for run in found.runs] == [9, 9]
+    # 8e-3, warm and asked for 1.1e-2, with these few steps; 0.77 for what stays where it starts.
     assert problem.relative_l2(found.model) < 5e-2
     assert all(p.dtype == torch.float64 and not p.requires_grad for p in found.model.parameters())
 
@@ -237,7 +239,7 @@ def weights_of(found: March) -> list[bytes]:
 
 def test_interrupted_in_a_window_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     # Few iterations: bits are compared, not errors.
-    curved = Stage(partial(SelfScaledBroyden, iterations=3), 5, Sobol(every=100))
+    curved = Stage(partial(SelfScaledBroyden, iterations=2), 4, Sobol(every=100))
     stages = (SHORT.stages[0], curved)
     recipe = replace(SHORT, stages=stages, weighting=Causal((0.1, 1.0), slabs=4))
     problem = GrowthBuiltIn()
@@ -250,7 +252,7 @@ def test_interrupted_in_a_window_it_goes_on_to_the_same_bits(tmp_path: Path) -> 
     finally:
         Growth.calls = most
     first, second = [(tmp_path / "b" / f"window-0{k}" / "metrics.jsonl").read_text() for k in (0, 1)]
-    assert first.count("\n") == 9 and 0 < second.count("\n") < 9
+    assert first.count("\n") == 8 and 0 < second.count("\n") < 8
     torch.manual_seed(1)
     assert weights_of(march(problem, windows=2, recipe=recipe, output=tmp_path / "b")) == weights_of(whole)
     assert weights_of(march(problem, windows=2, recipe=recipe, output=tmp_path / "a")) == weights_of(whole)

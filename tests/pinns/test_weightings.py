@@ -304,14 +304,14 @@ def test_together_each_sees_the_weights_before_it() -> None:
 MOVING = Recipe(
     network=partial(MLP, width=6, depth=1),
     stages=(
-        Stage(partial(Adam, lr=1e-2), 9, CausalR3()),
-        Stage(partial(Adam, lr=1e-2), 6, RAD(every=4, pool=5)),
-        Stage(partial(LBFGS, max_iter=3, line_search_fn="strong_wolfe"), 5, Sobol(every=100)),
+        Stage(partial(Adam, lr=1e-2), 6, CausalR3()),
+        Stage(partial(Adam, lr=1e-2), 5, RAD(every=4, pool=5)),
+        Stage(partial(LBFGS, max_iter=3, line_search_fn="strong_wolfe"), 3, Sobol(every=100)),
     ),
     points=40,
     hard=False,
     weights={"initial": 10.0},
-    weighting=Together((Causal((0.1, 1.0), slabs=5, budget=7), GradientNorm(every=4))),
+    weighting=Together((Causal((0.1, 1.0), slabs=5, budget=4), GradientNorm(every=4))),
 )
 
 
@@ -324,7 +324,7 @@ def test_resumed_with_moving_points_and_weights_it_has_the_same_bits(tmp_path: P
     """Trap: averages of weights that begin anew on resume."""
     problem = Growth()
     whole = solve(problem, recipe=MOVING, output=tmp_path / "whole")
-    for steps in (6, 13):
+    for steps in (5, 10):
         objective, folder = MOVING.objective(problem), tmp_path / str(steps)
         training = MOVING.trainer(0).iterate(
             MOVING.model(problem, 0), objective, validation=objective, output=folder, every=2
