@@ -67,6 +67,9 @@ def theirs(name: str, folder: Path, seed: int, points: float, iterations: float)
         sown(seed)
         example = PROBLEMS[name](folder, points)
         net = example.network()
+        for points_of in ("train_x", "train_x_all", "train_x_bc", "test_x"):
+            # Its polygons draw float64 whatever its float type, which its networks refuse.
+            setattr(example.data, points_of, getattr(example.data, points_of).astype(np.float32))
         model = dde.Model(example.data, net)
         curve: list[tuple[float, float]] = []
         seconds = 0.0
