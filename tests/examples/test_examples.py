@@ -30,6 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "physics_informed_operator",
         "plug_in",
         "solve_equations",
         "train_darcy",
@@ -62,6 +63,11 @@ def test_train_on_meshes(tmp_path: Path) -> None:
     mesh = meshio.read(tmp_path / "bar.vtu")
     u, prediction = mesh.point_data["u"], mesh.point_data["prediction"]
     assert ((u - prediction) ** 2).mean() < 0.05 * (u**2).mean()
+
+
+def test_physics_informed_operator(tmp_path: Path) -> None:
+    errors = main_of("physics_informed_operator")(tmp_path)
+    assert 0.05 < errors["labels and equation"] < 0.8 * errors["labels"] < 0.1
 
 
 def test_the_picture_of_the_readme(tmp_path: Path, trained: tuple[Path, float]) -> None:
