@@ -1,4 +1,4 @@
-"""Pages of the site that are made from something else: reference, gallery, operators, leaderboard."""
+"""Pages of the site that are made from something else: reference, gallery, tables, leaderboard."""
 
 import ast
 import inspect
@@ -31,6 +31,7 @@ def write(folder: Path) -> None:
         *reference(target / "reference"),
         *gallery(target / "gallery"),
         operators(target / "operators.md"),
+        problems(target / "problems.md"),
         leaderboard(target / "leaderboard.md", folder / "results"),
     ]:
         path.write_text(text, encoding="utf-8")
@@ -155,6 +156,26 @@ def operators(path: Path) -> tuple[Path, str]:
         "mgno/darcy-smooth`. They are those of the architecture; steps, batches and losses remain those of "
         "the command. Parameters are as the source counts them, a complex number once.\n",
         "\n".join(["| name | source | parameters |", "|---|---|---:|", *setups]),
+    ]
+    return path, "\n".join(parts) + "\n"
+
+
+def problems(path: Path) -> tuple[Path, str]:
+    """A table of the problems of physics-informed networks, each with its fingerprint."""
+    import sciml.pinns.problems as area
+    from sciml.cli.names import dashed
+
+    rows = []
+    for name in area.__all__:
+        problem = getattr(area, name)()
+        what = _summary(type(problem))
+        rows.append(f"| `{dashed(name)}` | {what} | `{problem.fingerprint()}` | {_cell(problem.source)} |")
+    parts = [
+        "# Problems\n",
+        "`sciml solve NAME` takes these names, `sciml.pinns.problems` their classes with other numbers. A "
+        "fingerprint is made of the equation, its domain and its conditions: problems of one name differ "
+        "between papers, and errors of problems with different fingerprints belong into different tables.\n",
+        "\n".join(["| name | what it is | fingerprint | source |", "|---|---|---|---|", *rows]),
     ]
     return path, "\n".join(parts) + "\n"
 

@@ -5,20 +5,52 @@ the numbers of the equation are arguments, and the docstring says whose they are
 """
 
 from sciml.pinns.problems.allen_cahn import AllenCahn
+from sciml.pinns.problems.black_scholes import BlackScholes
+from sciml.pinns.problems.breather import Breather
 from sciml.pinns.problems.burgers import Burgers
+from sciml.pinns.problems.cavity import Cavity
 from sciml.pinns.problems.convection import Convection
+from sciml.pinns.problems.discs import FourDiscs
+from sciml.pinns.problems.flow_mixing import FlowMixing
+from sciml.pinns.problems.ginzburg_landau import GinzburgLandau
+from sciml.pinns.problems.gray_scott import GrayScott
+from sciml.pinns.problems.heat import Heat
 from sciml.pinns.problems.helmholtz import Helmholtz
+from sciml.pinns.problems.klein_gordon import KleinGordon, KleinGordonSquare
+from sciml.pinns.problems.korteweg_de_vries import KortewegDeVries
+from sciml.pinns.problems.kuramoto_sivashinsky import ChaoticKuramotoSivashinsky, KuramotoSivashinsky
+from sciml.pinns.problems.lorenz import Lorenz
 from sciml.pinns.problems.poisson import Poisson, PoissonOfSines
 from sciml.pinns.problems.reaction import Reaction
+from sciml.pinns.problems.schroedinger import Schroedinger
+from sciml.pinns.problems.solitons import Solitons
+from sciml.pinns.problems.taylor_green import TaylorGreen
 from sciml.pinns.problems.wave import Wave
 
 __all__ = [
     "AllenCahn",
+    "BlackScholes",
+    "Breather",
     "Burgers",
+    "Cavity",
+    "ChaoticKuramotoSivashinsky",
     "Convection",
+    "FlowMixing",
+    "FourDiscs",
+    "GinzburgLandau",
+    "GrayScott",
+    "Heat",
     "Helmholtz",
+    "KleinGordon",
+    "KleinGordonSquare",
+    "KortewegDeVries",
+    "KuramotoSivashinsky",
+    "Lorenz",
     "Poisson",
     "PoissonOfSines",
     "Reaction",
+    "Schroedinger",
+    "Solitons",
+    "TaylorGreen",
     "Wave",
 ]

@@ -10,6 +10,7 @@ import pytest
 
 from sciml.cli import names
 from sciml.operators.presets import setups
+from sciml.pinns import problems
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -75,6 +76,14 @@ def test_every_operator_and_every_published_set_up_is_on_their_page(tmp_path: Pa
         assert f"| `{name}` | {setup.source}" in text
     widths = {line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {4}  # a bar of mathematics would be a column more
+
+
+def test_every_problem_is_on_their_page_with_its_fingerprint(tmp_path: Path) -> None:
+    _, text = import_module("site_pages").problems(tmp_path / "problems.md")
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(lines) == len(problems.__all__)
+    assert problems.Burgers().fingerprint() in next(line for line in lines if line.startswith("| `burgers`"))
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {5}
 
 
 @pytest.mark.slow

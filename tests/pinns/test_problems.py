@@ -5,29 +5,58 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from sciml.datasets import poisson
+from sciml.datasets.korteweg_de_vries import solitons
+from sciml.datasets.lorenz import Lorenz63
+from sciml.datasets.numerics import meshing
+from sciml.datasets.numerics.curves import Polygon, Star
 from sciml.description import build, describe
-from sciml.pinns import Constrained, Dirichlet, Domain, Periodic, Problem, problems
-from sciml.pinns.conditions import names_of
+from sciml.grid import Grid
+from sciml.kernels.jet import jet
+from sciml.pinns import Condition, Constrained, Dirichlet, Domain, Periodic, Problem, problems
+from sciml.pinns.conditions import Function, names_of
 from sciml.pinns.domain import Box
 from sciml.pinns.fingerprints import kronecker
 from sciml.pinns.networks import MLP
 from sciml.pinns.problem import component, residuals
+from sciml.pinns.problems.tables import on_nodes, periodic_grid
 from sciml.pinns.recipe import Recipe
 
 PROBLEMS = [getattr(problems, name)() for name in problems.__all__]
 KNOWN = [p for p in PROBLEMS if type(p).exact is not Problem.exact]
 each = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: type(p).__name__)
-# The references that take long to solve for: of Allen-Cahn 4 s, kept in the cache folder.
+# The references that take long to solve for, up to half a minute, kept in the cache folder.
 SOLVED = [p for p in PROBLEMS if type(p).solve is not Problem.solve]
+# What networks are to reach: a reference is 100 times better.
+GATES = {
+    "AllenCahn": 1e-5,
+    "Burgers": 1e-6,
+    "Cavity": 1e-2,
+    "ChaoticKuramotoSivashinsky": 1e-2,
+    "FourDiscs": 2e-3,
+    "GinzburgLandau": 1e-2,
+    "GrayScott": 1e-2,
+    "KortewegDeVries": 1e-3,
+    "KuramotoSivashinsky": 1e-3,
+    "Lorenz": 1e-3,
+    "Schroedinger": 1e-3,
+}
 
 
 def network(problem: Problem, *, hard: bool, seed: int = 0) -> Constrained:
     return Recipe(hard=hard).model(problem, seed)
+
+
+def plain(problem: Problem) -> Function:
+    """A function whose residuals tell how large the terms of an equation are."""
+    return lambda x: x.sum(1) if problem.outputs == 1 else x.sum(1, keepdim=True).expand(-1, problem.outputs)
 
 
 @each
@@ -40,9 +69,7 @@ def test_class_arguments_and_source(problem: Problem) -> None:
 @pytest.mark.parametrize("problem", KNOWN, ids=lambda p: type(p).__name__)
 def test_solution_solves_equation_and_conditions(problem: Problem) -> None:
     x = problem.domain.interior(kronecker, 100)
-    scale = max(
-        float(v.abs().max()) for v in residuals(problem, lambda x: x.sum(1), x, coefficients={}).values()
-    )
+    scale = max(float(v.abs().max()) for v in residuals(problem, plain(problem), x, coefficients={}).values())
     for name, value in residuals(problem, problem.exact, x, coefficients={}).items():
         # Terms up to (12 pi)^2 cancel, each rounded to 1e-16 of itself.
         assert value.abs().max() < 1e-11 * max(1, scale), name
@@ -60,13 +87,18 @@ def test_built_in_conditions_hold_for_any_weights(problem: Problem) -> None:
     for name in model.satisfies:
         condition = built[name]
         rows = condition.rows(problem.domain, kronecker, 50)
-        gaps = []
-        for u in (model, soft):
-            gap = condition.residual(component(u, condition.component, problem.outputs), rows, problem.domain)
-            # Of periodic ones the values: the slope of Allen-Cahn's lift jumps, as that of its start does.
-            gaps.append(gap if gap.ndim == 1 else gap[:, 0])
-        assert gaps[0].abs().max() < 1e-12, name
-        assert gaps[1].abs().max() > 1e-3, name  # which a network without them does not satisfy
+
+        def gap(u: Function, condition: Condition = condition, rows: Tensor = rows) -> Tensor:
+            of_one = component(u, condition.component, problem.outputs)
+            return condition.residual(of_one, rows, problem.domain)
+
+        found = gap(model)
+        if isinstance(condition, Periodic) and problem.ansatz is not None and problem.ansatz.lift is not None:
+            # A lift takes over what a start and its slopes jump where the period closes.
+            found = found - gap(problem.ansatz.lift)
+        # Third derivatives of periodic features: (4 pi)^3 times rounding.
+        assert found.abs().max() < 1e-12 * (1 if found.ndim == 1 else 1000), name
+        assert gap(soft).abs().max() > 1e-3, name  # which a network without them does not satisfy
 
 
 @each
@@ -100,7 +132,7 @@ def test_classical_solver_converges_to_the_reference(problem: Problem) -> None:
 
 
 def test_orders_of_the_classical_solvers() -> None:
-    for name, order in {"Wave": 2, "Helmholtz": 2, "Poisson": 2}.items():
+    for name, order in {"Wave": 2, "Helmholtz": 2, "Poisson": 2, "KleinGordon": 2, "Breather": 2}.items():
         problem = getattr(problems, name)()
         known = problem.reference()
         errors = [float((c.solve() - known.values).norm()) for c in list(problem.classical())[:2]]
@@ -123,8 +155,133 @@ def test_burgers_reference_agrees_with_another_solver() -> None:
 def test_classical_solver_reaches_the_certified_reference(problem: Problem) -> None:
     known = problem.reference()
     *_, finest = problem.classical()
-    assert known.error < 1e-8
-    assert float((finest.solve() - known.values).norm() / known.values.norm()) < 5e-5
+    gate = GATES[type(problem).__name__]
+    assert known.error <= gate / 100
+    assert float((finest.solve() - known.values).norm() / known.values.norm()) < max(5e-5, gate / 20)
+
+
+# Problems with a periodic solver, for times so short that few frames follow them.
+SHORT = [
+    (problems.KortewegDeVries(), 128),
+    (problems.KuramotoSivashinsky(end=0.05), 128),
+    (problems.ChaoticKuramotoSivashinsky(end=0.1), 128),
+    (problems.Schroedinger(half_width=15.0), 256),
+    (problems.GrayScott(end=0.005), 64),
+    (problems.GinzburgLandau(end=0.01), 96),
+]
+
+
+@pytest.mark.parametrize(("problem", "points"), SHORT, ids=lambda p: type(p).__name__)
+def test_residual_is_that_of_the_reference_solver(problem: Any, points: int) -> None:
+    rank = problem.domain.space.dim
+    grid = periodic_grid(problem, points)
+    frames, times = early_frames(problem, grid)
+    u = through(frames, grid, times)
+    x = problem.domain.interior(kronecker, 30)
+    x[:, -1] *= times[-1] / problem.domain.time[1]
+    rate = jet(u, x, torch.eye(rank + 1, dtype=torch.float64)[-1], 1)[1]
+    for name, value in residuals(problem, u, x, coefficients={}).items():
+        # The polynomial in time, and the waves that the coarse grid leaves out.
+        assert value.abs().max() < 1e-3 * rate.abs().max(), name
+
+
+def early_frames(problem: Any, grid: Grid) -> tuple[Tensor, Tensor]:
+    """The first frames, (7, components, *nodes), and their times."""
+    found = problem._found(grid, step=problem.domain.time[1] / 400, refinement=1)
+    frames = np.stack([found[name].values for name in found.data_vars], axis=1)[:7]
+    return torch.from_numpy(frames), torch.from_numpy(found["time"].values[:7].copy())
+
+
+def through(frames: Tensor, grid: Grid, times: Tensor) -> Function:
+    """The function that has these values: trigonometric in space, of degree 6 in time."""
+    rank, (count, outputs), first = grid.rank, frames.shape[:2], times[0]
+    lower, length = torch.tensor([(a.lower, a.upper - a.lower) for a in grid.axes], dtype=torch.float64).T
+    waves = [2 * math.pi * torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in grid.shape]
+    numbers = torch.cartesian_prod(*waves).reshape(-1, rank) / length
+    modes = torch.fft.fftn(frames, dim=tuple(range(2, 2 + rank)), norm="forward").reshape(count, -1)
+    powers = ((times - first) / (times[-1] - first))[:, None] ** torch.arange(count)
+    modes = torch.linalg.solve(powers.to(modes.dtype), modes).reshape(count, outputs, -1)
+
+    def u(x: Tensor) -> Tensor:
+        angle = (x[:, :rank] - lower) @ numbers.T
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        t = (x[:, rank:] - first) * (1 / (times[-1] - first))
+        total = 0 * x[:, :1]
+        for row in modes.flip(0):
+            total = total * t + (cosine @ row.real.T - sine @ row.imag.T)
+        return total[:, 0] if outputs == 1 else total
+
+    return u
+
+
+def test_values_between_nodes_are_those_of_all_waves() -> None:
+    problem = problems.KortewegDeVries()
+    for points in (96, 384):  # neither divides the 256 of the reference, nor the reverse
+        x = periodic_grid(problem, points).axes[0].coordinates
+        values = on_nodes(problem, np.tile(np.sin(40 * math.pi * x), (101, 1))).reshape(257, 101)
+        wanted = torch.sin(40 * math.pi * torch.linspace(-1, 1, 257, dtype=torch.float64))
+        assert (values - wanted[:, None]).abs().max() < 1e-12
+
+
+def test_cavity_residual_vanishes_for_another_steady_flow() -> None:
+    """Kovasznay's flow behind a grid (Proc. Camb. Philos. Soc. 44 (1948) 58)."""
+    problem = problems.Cavity(viscosity=0.025)
+    rate = 20 - math.sqrt(400 + 4 * math.pi**2)
+
+    def flow(x: Tensor) -> Tensor:
+        grown, angle = torch.exp(rate * x[:, 0]), 2 * math.pi * x[:, 1]
+        v = rate / (2 * math.pi) * grown * torch.sin(angle)
+        return torch.stack([1 - grown * torch.cos(angle), v, (1 - grown * grown) / 2], dim=1)
+
+    found = residuals(problem, flow, problem.domain.interior(kronecker, 50), coefficients={})
+    assert len(found) == 3
+    assert all(value.abs().max() < 1e-13 for value in found.values())
+
+
+def test_lorenz_residual_vanishes_along_the_rate_of_the_solver() -> None:
+    problem = problems.Lorenz()
+    start = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    rate = torch.from_numpy(Lorenz63().rate(start.numpy()[:, None])[:, 0])
+    nothing = torch.zeros(1, 1, dtype=torch.float64)
+    found = residuals(problem, lambda t: start + t * rate, nothing, coefficients={})
+    assert all(value.abs().max() < 1e-14 for value in found.values())
+
+
+def test_solitons_are_those_of_the_general_formula() -> None:
+    problem = problems.Solitons()
+    x, t = torch.linspace(0, 20, 41).double(), torch.tensor([0.0, 1.1, 5.0]).double()
+    # The general formula has its centers where the others would be behind: by log((k - m) / (k + m)) / k.
+    k, m = (math.sqrt(speed) for speed in problem.speeds)
+    shifts = [math.log((k - m) / (k + m)) / wave for wave in (k, m)]
+    centers = [center + shift for center, shift in zip(problem.centers, shifts, strict=True)]
+    wanted = solitons(x.numpy(), t.numpy(), speeds=problem.speeds, centers=centers)
+    found = problem.exact(torch.cartesian_prod(x, t)).reshape(41, 3).T
+    assert np.abs(found.numpy() - wanted).max() < 1e-12
+
+
+def test_schroedinger_reference_focuses_as_on_the_line() -> None:
+    problem = problems.Schroedinger(half_width=15.0)
+    found = problem._found(periodic_grid(problem, 1024), step=1 / 800, refinement=1)
+    x, t = found["x"].values, found["time"].values[:, None]
+    above = np.cosh(3 * x) + 3 * np.exp(4j * t) * np.cosh(x)
+    exact = 4 * np.exp(0.5j * t) * above / (np.cosh(4 * x) + 4 * np.cosh(2 * x) + 3 * np.cos(4 * t))
+    h = found["u"].values + 1j * found["v"].values
+    # The neighbors in the next periods are 2 / cosh(15) = 1.2e-6 high where they meet.
+    assert np.abs(h - exact).max() < 1e-5
+
+
+def test_reference_of_four_discs_agrees_with_finite_elements() -> None:
+    sides = Polygon([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)], names=["box"] * 4)
+    circles = [Star((x, y), 0.1, name="disc") for x in (-0.3, 0.3) for y in (-0.3, 0.3)]
+    errors = []
+    for width in (0.06, 0.03):
+        mesh = meshing.Domain(sides, circles).triangulate(width).mesh(degree=2)
+        u = poisson.solve(mesh, boundary={"box": 1.0, "disc": 0.0})["u"]
+        points = torch.from_numpy(np.stack([u["x"].values, u["y"].values], axis=1))
+        found = problems.FourDiscs()._values(points, 24)[:, 0].numpy()
+        errors.append(float(np.sqrt(np.mean((found - u.values) ** 2))))
+    # Curved quadratic elements: order 3 in the mean, less what the meshes differ in shape.
+    assert errors[1] < 2e-4 and errors[0] / errors[1] > 5
 
 
 def test_fingerprints_tell_problems_apart_and_not_texts() -> None:
