@@ -140,6 +140,19 @@ class Box:
                 )
 
 
+def check_queries(who: str, batch: int, rank: int, queries: Tensor) -> None:
+    """Refuse points at which outputs are asked for, if they are not (batch, query, rank).
+
+    Raises
+    ------
+    ShapeError
+        With both shapes.
+    """
+    if queries.ndim != 3 or queries.shape[0] != batch or queries.shape[2] != rank:
+        got = tuple(queries.shape)
+        raise ShapeError(f"{who}: queries must have shape ({batch}, query, {rank}), got {got}.")
+
+
 def per_axis(who: str, name: str, value: Number | Sequence[Number], rank: int) -> tuple[Number, ...]:
     """One number as a tuple with one for each axis.
 

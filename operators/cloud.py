@@ -31,6 +31,11 @@ class Rows(NamedTuple):
     mask: Tensor | None
     space: tuple[int, ...] | None
 
+    @property
+    def located(self) -> Tensor:
+        """Values and coordinates side by side, (batch, point, channel + rank)."""
+        return torch.cat((self.values, self.coordinates), dim=-1)
+
     def back(self, u: Tensor) -> Tensor:
         """Values (batch, point, channel) in the layout that came in, 0 at padding."""
         u = u if self.mask is None else cleared(u, self.mask)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import gelu
@@ -21,7 +20,6 @@ from sciml.operators.kernel_integral import (
     PROJECTION_WIDTH,
     Kept,
     KernelIntegral,
-    Nodes,
     Table,
     edge_functions,
     real_points,
@@ -185,10 +183,9 @@ class GNO(nn.Module):
         rows = self.cloud.enter(x, coordinates, mask)
         measure = measures("GNO", rows, weights, self.periodic)
         table = self._table(rows, measure, neighbors if rows.space is None else None)
-        nodes = Nodes(rows.coordinates, rows.values)
-        v = self.lifting(torch.cat((rows.values, rows.coordinates), dim=-1))
+        v = self.lifting(rows.located)
         integrals = [layer.get_submodule("integral") for layer in self.layers]
-        functions = [edge_functions(integral, table, nodes, nodes) for integral in integrals]
+        functions = [edge_functions(integral, table, rows, rows) for integral in integrals]
         for number in range(self.depth):
             which = number % len(self.layers)
             v = self.layers[which](v, table, functions[which])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sciml.description import describable
-from sciml.errors import ConfigError, ShapeError
+from sciml.errors import ConfigError
 from sciml.mesh import PointSet
 from sciml.operators.attention import (
     ResidualMLP,
@@ -21,7 +21,7 @@ from sciml.operators.attention import (
     out_of_heads,
     with_waves,
 )
-from sciml.operators.box import check_counts
+from sciml.operators.box import check_counts, check_queries
 from sciml.operators.cloud import Cloud
 from sciml.operators.properties import Properties
 
@@ -243,11 +243,7 @@ class GNOT(nn.Module):
     def _asked(self, queries: Tensor, x: Tensor) -> Tensor:
         if self.local:
             raise ConfigError("GNOT: the input is not known at queries; build the model with local=False.")
-        if queries.ndim != 3 or queries.shape[0] != x.shape[0] or queries.shape[2] != self.rank:
-            raise ShapeError(
-                f"GNOT: queries must have shape ({x.shape[0]}, query, {self.rank}), got "
-                f"{tuple(queries.shape)}."
-            )
+        check_queries("GNOT", x.shape[0], self.rank, queries)
         return queries.to(x.dtype)
 
     @staticmethod

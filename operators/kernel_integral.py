@@ -100,14 +100,6 @@ class Table:
         return (self.weights[:, :, None] @ self.take(values))[:, :, 0]
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """What a kernel knows of a point: coordinates (batch, point, rank), input values (batch, point, c)."""
-
-    coordinates: Tensor
-    values: Tensor
-
-
 class Basis(nn.Module):
     """The hidden layers of an MLP and the constant 1: what its last, affine layer combines.
 
@@ -182,7 +174,7 @@ class KernelIntegral(nn.Module):
         bound = 1 / sqrt(width * self.basis.size)
         self.weight = nn.Parameter(torch.empty(width, self.basis.size, width).uniform_(-bound, bound))
 
-    def functions(self, table: Table, to: Nodes, start: Nodes) -> Tensor:
+    def functions(self, table: Table, to: Rows, start: Rows) -> Tensor:
         """The basis on all edges times their weights, (batch, receiver, slot, size): once for many v."""
         here, slots = to.coordinates[:, :, None], table.index.shape[2]
         step = difference(table.take(start.coordinates), here, self.periodic) / self.reach
@@ -202,7 +194,7 @@ def two_layers(into: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(into, hidden), nn.GELU(), nn.Linear(hidden, out))
 
 
-def edge_functions(integral: nn.Module, table: Table, to: Nodes, start: Nodes) -> Tensor:
+def edge_functions(integral: nn.Module, table: Table, to: Rows, start: Rows) -> Tensor:
     """`KernelIntegral.functions` of a module that is known to be one."""
     assert isinstance(integral, KernelIntegral)
     return integral.functions(table, to, start)

@@ -143,7 +143,7 @@ class LowRank(nn.Module):
         """
         rows = self.cloud.enter(x, coordinates, mask)
         measure = measures("LowRank", rows, weights, (False,) * self.cloud.rank)
-        located = torch.cat((rows.values, rows.coordinates), dim=-1)
+        located = rows.located
         v = self.lifting(located)
         for number, layer in enumerate(self.layers):
             v = layer(gelu(v) if number > 0 else v, located, measure)

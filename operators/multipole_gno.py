@@ -21,7 +21,6 @@ from sciml.operators.cloud import Cloud, Rows
 from sciml.operators.kernel_integral import (
     Kept,
     KernelIntegral,
-    Nodes,
     Table,
     edge_functions,
     real_points,
@@ -56,7 +55,7 @@ Link = tuple[Table, Tensor]
 class Tree:
     """The nodes of all levels and the integrals between them, each a table and functions on its edges."""
 
-    nodes: list[Nodes]
+    nodes: list[Rows]
     inner: list[Link]
     down: list[Link]
     up: list[Link]
@@ -203,7 +202,7 @@ class MultipoleGNO(nn.Module):
         """
         rows = self.cloud.enter(x, coordinates, mask)
         tree = self.tree(rows, measures("MultipoleGNO", rows, weights, (False,) * self.cloud.rank))
-        fields = [self.lifting(torch.cat((at.values, at.coordinates), dim=-1)) for at in tree.nodes]
+        fields = [self.lifting(at.located) for at in tree.nodes]
         for number in range(self.cycles):
             fields = self.cycle(fields, tree, gelu, last=number == self.cycles - 1)
         return rows.back(self.projection(fields[0]))
@@ -227,16 +226,15 @@ class MultipoleGNO(nn.Module):
         """The levels of a batch, with the tables of all integrals and their functions on the edges."""
         lists = [_placed(self._kept.of(points), places) for points, places in real_points(rows)]
         arrays = [padded(parts, fill=-1).to(measure.device) for parts in zip(*lists, strict=True)]
-        nodes = Nodes(rows.coordinates, rows.values)
         table = Table.of(arrays[0], measure, measure.shape[1], own=True)
-        tree = Tree([nodes], [(table, edge_functions(self.inner[0], table, nodes, nodes))], [], [])
+        tree, nodes = Tree([rows], [(table, edge_functions(self.inner[0], table, rows, rows))], [], []), rows
         for level, integrals in enumerate(zip(self.inner[1:], self.down, self.up, strict=True), start=1):
             inner, down, up = integrals
             centers, rise, sink, near = arrays[4 * level - 3 : 4 * level + 1]
             count, below = centers.shape[1], nodes
             table = Table.of(rise, measure, count)
             places = centers.to(measure.dtype).expand(len(measure), -1, -1)
-            nodes = Nodes(places, table.mean(below.values))
+            nodes = Rows(table.mean(below.values), places, None, None)
             tree.nodes.append(nodes)
             tree.down.append((table, edge_functions(down, table, nodes, below)))
             points, measure = measure.shape[1], _sums(rise, measure, count)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Axis, Location
+from sciml.operators.box import check_queries
 
 if TYPE_CHECKING:
     from sciml.grid import Grid
@@ -192,10 +193,7 @@ def points_of(who: str, rank: int, coordinates: Tensor, queries: Tensor | None) 
     if queries is None:
         points = coordinates.flatten(2).mT if coordinates.stride(0) else coordinates[:1].flatten(2).mT
         return points
-    if queries.ndim != 3 or queries.shape[0] != len(coordinates) or queries.shape[2] != rank:
-        raise ShapeError(
-            f"{who}: queries must have shape ({len(coordinates)}, point, {rank}), got {tuple(queries.shape)}."
-        )
+    check_queries(who, len(coordinates), rank, queries)
     return queries if queries.stride(0) else queries[:1]
 
 

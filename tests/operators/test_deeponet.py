@@ -257,7 +257,7 @@ def test_refusals() -> None:
     ):
         model.check_grid((8, 4))
     for wrong in (noise(3, 7, 3), noise(2, 7, 2), noise(7, 2)):
-        with pytest.raises(ShapeError, match=r"queries must have shape \(3, point, 2\), got"):
+        with pytest.raises(ShapeError, match=r"queries must have shape \(3, query, 2\), got"):
             model(x, ξ, wrong)
     with pytest.raises(ShapeError, match="axis 1 of the input has a single point"):
         model(x[..., :1], ξ[..., :1])

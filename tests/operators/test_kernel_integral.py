@@ -25,7 +25,7 @@ from sciml.neighbors import Nearest, within
 from sciml.operators import kernel_integral
 from sciml.operators.cloud import Rows
 from sciml.operators.gno import GNO
-from sciml.operators.kernel_integral import Kept, KernelIntegral, Nodes, Table
+from sciml.operators.kernel_integral import Kept, KernelIntegral, Table
 from sciml.operators.low_rank import LowRank
 from sciml.operators.measures import measures
 from sciml.operators.multipole_gno import MultipoleGNO
@@ -108,7 +108,7 @@ def test_moments_give_the_sum_over_edges_of_matrices() -> None:
     """What the integral never builds: a matrix for each edge."""
     torch.manual_seed(0)
     integral = KernelIntegral(2, 4, (5, 6), (True, False), reach=0.4).double()
-    nodes, v = Nodes(places(2, 7, 2), noise(2, 7, 2)), noise(2, 7, 4, seed=5)
+    nodes, v = Rows(noise(2, 7, 2), places(2, 7, 2), None, None), noise(2, 7, 4, seed=5)
     table = Table.of(padded([within(p.numpy(), 0.4) for p in nodes.coordinates], fill=-1), places(2, 7), 7)
     found = integral(v, table, integral.functions(table, nodes, nodes))
     for b in range(2):
