@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,31 +27,29 @@ class Combination(Geometry):
 
     rejects = True
 
-    @property
-    @abstractmethod
-    def members(self) -> tuple[Geometry, ...]:
-        """All regions that it is made of."""
+    parts: tuple[Geometry, ...]
+    """All regions that it is made of."""
 
     @property
     def dim(self) -> int:
-        return self.members[0].dim
+        return self.parts[0].dim
 
     @property
     def units(self) -> tuple[int, int]:
         # One more for the boundary: to which part a point belongs.
-        return self.dim, max(part.units[1] for part in self.members) + 1
+        return self.dim, max(part.units[1] for part in self.parts) + 1
 
     @property
     def faces(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(face for part in self.members for face in part.faces))
+        return tuple(dict.fromkeys(face for part in self.parts for face in part.faces))
 
     def area(self, face: str) -> float:
-        return sum(part.area(face) for part in self.members if face in part.faces)
+        return sum(part.area(face) for part in self.parts if face in part.faces)
 
     def boundary(self, unit: Tensor, faces: Sequence[str]) -> tuple[Tensor, Tensor]:
         # Drawn and not shared out: what is rejected and drawn again must not favor a face.
-        choices = [(k, face) for k, part in enumerate(self.members) for face in part.faces if face in faces]
-        areas = torch.tensor([self.members[k].area(face) for k, face in choices], dtype=unit.dtype)
+        choices = [(k, face) for k, part in enumerate(self.parts) for face in part.faces if face in faces]
+        areas = torch.tensor([self.parts[k].area(face) for k, face in choices], dtype=unit.dtype)
         ends = (areas.cumsum(0) / areas.sum()).to(unit.device)
         chosen = torch.searchsorted(ends, unit[:, 0].contiguous(), right=True).clamp(max=len(choices) - 1)
         points = unit.new_zeros(len(unit), self.dim)
@@ -61,7 +58,7 @@ class Combination(Geometry):
             rows = chosen == number
             if not rows.any():
                 continue
-            part = self.members[k]
+            part = self.parts[k]
             points[rows], normal = part.boundary(unit[rows, 1 : 1 + part.units[1]], (face,))
             normals[rows] = normal * self._side(k, points[rows], normal)[:, None]
         return points, normals
@@ -71,12 +68,12 @@ class Combination(Geometry):
         step = _PROBE * self.size * normals
         before, behind = points - step, points + step
         side = self.contains(before).to(points.dtype) - self.contains(behind).to(points.dtype)
-        for earlier in self.members[:k]:
+        for earlier in self.parts[:k]:
             side = side * (earlier.contains(before) == earlier.contains(behind))
         return side
 
     def __post_init__(self) -> None:
-        parts = self.members
+        parts = self.parts
         if len(parts) < 2 or not all(isinstance(part, Geometry) for part in parts):
             raise ConfigError(
                 f"{type(self).__name__}: needs at least 2 regions, got {parts}; one region is a tuple too, "
@@ -116,10 +113,6 @@ class Union(Combination):
     parts: tuple[Geometry, ...]
 
     @property
-    def members(self) -> tuple[Geometry, ...]:
-        return self.parts
-
-    @property
     def bounds(self) -> tuple[tuple[float, float], ...]:
         every = zip(*(part.bounds for part in self.parts), strict=True)
         return tuple((min(a for a, _ in axis), max(b for _, b in axis)) for axis in every)
@@ -152,10 +145,6 @@ class Intersection(Combination):
     """
 
     parts: tuple[Geometry, ...]
-
-    @property
-    def members(self) -> tuple[Geometry, ...]:
-        return self.parts
 
     @property
     def bounds(self) -> tuple[tuple[float, float], ...]:
@@ -197,7 +186,7 @@ class Difference(Combination):
     holes: tuple[Geometry, ...]
 
     @property
-    def members(self) -> tuple[Geometry, ...]:
+    def parts(self) -> tuple[Geometry, ...]:  # type: ignore[override]
         return (self.whole, *self.holes)
 
     @property
