@@ -103,7 +103,7 @@ class Residual(Objective):
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:
         batch = self._points_of(step, model, streams)
-        self._kept, self._latest = self.weighting.weigh(self._kept, self._scene(model, batch), step)
+        self._kept, self._latest = self.weighting.weigh(self._kept, self._scene(model, batch, streams), step)
         factors = {f"{name}/factor": weight for name, weight in self._latest.items()}
         return Batch(
             {**batch.tensors, **{key: w for key, w in factors.items() if w.ndim}},
@@ -122,15 +122,18 @@ class Residual(Objective):
         seed = streams.of("estimator").seed(step)
         return Batch(tensors, {"seed": torch.tensor(seed, dtype=torch.int64)})
 
-    def _scene(self, model: nn.Module, batch: Batch) -> Scene:
+    def _scene(self, model: nn.Module, batch: Batch, streams: Streams) -> Scene:
         device = next(model.parameters()).device
-        domain, rows = self.problem.domain, batch[f"{EQUATION}/rows"]
+        domain = self.problem.domain
+        rows = {name: batch[f"{name}/rows"] for name in self._sites(model)}
         return Scene(
             lambda: self._by_site(model, processes.own_part(batch).to(device)),
             [p for p in model.parameters() if p.requires_grad],
-            None if domain.time is None else self._time(rows),
+            None if domain.time is None else self._time(rows[EQUATION]),
             tuple(name for name in self._sites(model) if isinstance(self._conditions.get(name), Initial)),
             lambda tensor: processes.own_part(Batch({"": tensor}))[""],
+            rows,
+            streams.of("weighting"),
         )
 
     def _time(self, rows: Tensor) -> Tensor:

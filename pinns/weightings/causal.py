@@ -12,12 +12,10 @@ from sciml import processes
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.objective import Term
-from sciml.pinns.weightings.weighting import Scene, State, Weighting, Weights
+from sciml.pinns.weightings.weighting import EQUATION, Scene, State, Weighting, Weights
 
 if TYPE_CHECKING:
     from sciml.pinns.problem import Problem
-
-_EQUATION = "equation"
 
 
 @describable
@@ -119,7 +117,7 @@ class Causal(Weighting):
             state = self._renewed(state, scene, slab, counts, step)
         # A mean over slabs, not over points, of which slabs may have different numbers.
         share = len(slab) / (counts * (counts > 0).sum())
-        return state, {_EQUATION: (state["weights"] * share)[slab]}
+        return state, {EQUATION: (state["weights"] * share)[slab]}
 
     def slab(self, times: Tensor) -> Tensor:
         """The number of the slab of each time in [0, 1]."""
@@ -162,7 +160,7 @@ class Causal(Weighting):
         """The mean of each slab for each residual (terms, M), and the loss of the start: of all processes."""
         with torch.no_grad():
             sites = scene.terms()
-            terms = list(sites[_EQUATION].values())
+            terms = list(sites[EQUATION].values())
             sums = [self._sums(term, scene.own(slab)) for term in terms]
             initial = {name: term for site in scene.initial for name, term in sites[site].items()}
             shares = [mean.double().cpu() for mean in processes.means(initial).values()] if initial else []

@@ -10,9 +10,8 @@ from torch import Tensor
 from sciml import processes
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.pinns.weightings.balancing import balanced, length
 from sciml.pinns.weightings.weighting import Scene, State, Weighting, Weights
-
-_FLOOR = 1e-5  # of a gradient, relative to the mean of all: a term that is learned keeps a finite weight
 
 
 @describable
@@ -56,28 +55,12 @@ class GradientNorm(Weighting):
 
     def weigh(self, state: State | None, scene: Scene, step: int) -> tuple[State, Weights]:
         if state is None or step % self.every == 0:
-            state = self._renewed(state, scene)
+            state = balanced(state, self.norms(scene), self.memory)
         return state, state
-
-    def _renewed(self, state: State | None, scene: Scene) -> State:
-        norms = self.norms(scene)
-        mean = torch.stack([*norms.values()]).mean().clamp_min(torch.finfo(torch.float64).tiny)
-        found: dict[str, Tensor] = {}
-        for name, norm in norms.items():
-            before = torch.ones_like(norm) if state is None else state[name]
-            found[name] = self.memory * before + (1 - self.memory) * mean / (norm + _FLOOR * mean)
-        return found
 
     def norms(self, scene: Scene) -> dict[str, Tensor]:
         """The length of each term's gradient, float64 on the processor."""
         with torch.enable_grad():
             terms = {name: term for site in scene.terms().values() for name, term in site.items()}
             shares = processes.means(terms)
-        found: dict[str, Tensor] = {}
-        for name, share in shares.items():
-            gradients = torch.autograd.grad(
-                share, scene.parameters, retain_graph=True, materialize_grads=True
-            )
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            found[name] = torch.linalg.vector_norm(processes.add_up(flat), dtype=torch.float64).cpu()
-        return found
+        return {name: length(share, scene.parameters) for name, share in shares.items()}

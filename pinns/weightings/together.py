@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sciml.description import describable
 from sciml.objective import Term
-from sciml.pinns.weightings.weighting import Scene, State, Weighting, Weights, with_weights
+from sciml.pinns.weightings.weighting import Scene, State, Weighting, Weights, named, part_of, with_weights
 
 if TYPE_CHECKING:
     from sciml.pinns.problem import Problem
@@ -38,10 +38,12 @@ class Together(Weighting):
         found: dict[str, Tensor] = {}
         states: dict[str, Tensor] = {}
         for i, weighting in enumerate(self.weightings):
-            part = None if state is None else self._own(state, i)
-            seen = replace(scene, terms=partial(_seen, scene, dict(found)))
+            part = None if state is None else part_of(state, str(i))
+            # Each draws numbers of its own.
+            stream = replace(scene.stream, purpose=f"{scene.stream.purpose}/{i}")
+            seen = replace(scene, terms=partial(_seen, scene, dict(found)), stream=stream)
             new, weights = weighting.weigh(part, seen, step)
-            states |= {f"{i}/{key}": value for key, value in new.items()}
+            states |= named(str(i), new)
             for name, weight in weights.items():
                 found[name] = found[name] * weight if name in found else weight
         return states, found
@@ -53,12 +55,8 @@ class Together(Weighting):
     def facts(self, state: State) -> dict[str, float]:
         found: dict[str, float] = {}
         for i, weighting in enumerate(self.weightings):
-            found |= weighting.facts(self._own(state, i))
+            found |= weighting.facts(part_of(state, str(i)))
         return found
-
-    def _own(self, state: State, i: int) -> State:
-        mine = f"{i}/"
-        return {key.removeprefix(mine): v for key, v in state.items() if key.startswith(mine)}
 
 
 def _seen(scene: Scene, weights: Weights) -> Mapping[str, Mapping[str, Term]]:

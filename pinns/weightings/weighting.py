@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from sciml.objective import Term
+from sciml.streams import Stream
 
 if TYPE_CHECKING:
     from sciml.pinns.problem import Problem
 
+EQUATION = "equation"  # the site beside those of conditions
 State = Mapping[str, Tensor]
 """What is kept between steps; float64 or whole numbers, saved with the run."""
 Weights = Mapping[str, Tensor]
@@ -37,6 +39,10 @@ class Scene:
         The sites of initial conditions in the loss.
     own : callable
         The entries of this process, of a tensor with one for each row of a site.
+    rows : mapping
+        By site all rows, of all processes, (n, columns); on the processor.
+    stream : Stream
+        What a weighting draws is a function of it and the step.
     """
 
     terms: Callable[[], Mapping[str, Mapping[str, Term]]]
@@ -44,6 +50,8 @@ class Scene:
     times: Tensor | None
     initial: tuple[str, ...]
     own: Callable[[Tensor], Tensor]
+    rows: Mapping[str, Tensor]
+    stream: Stream
 
 
 class Weighting(ABC):
@@ -77,3 +85,14 @@ def with_weights(terms: Mapping[str, Mapping[str, Term]], weights: Weights) -> d
         site: {name: weighed(site, name, term) for name, term in found.items()}
         for site, found in terms.items()
     }
+
+
+def part_of(state: State, name: str) -> dict[str, Tensor]:
+    """What a state has under ``name/``, by the rest of its name; the inverse of `named`."""
+    mine = f"{name}/"
+    return {key.removeprefix(mine): value for key, value in state.items() if key.startswith(mine)}
+
+
+def named(name: str, state: State) -> dict[str, Tensor]:
+    """A state as part of another."""
+    return {f"{name}/{key}": value for key, value in state.items()}

@@ -49,6 +49,8 @@ def scene(
         times,
         ("initial",) if start is not None else (),
         lambda tensor: tensor,
+        {site: times[:, None] for site in terms},
+        Streams(0).of("weighting"),
     )
 
 

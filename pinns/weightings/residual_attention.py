@@ -1,0 +1,93 @@
+"""Weights of single points that follow their residuals: a bounded sum of what they were, recent ones most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sciml.description import describable
+from sciml.errors import ConfigError
+from sciml.pinns.weightings.points import Sites, check_sites, moved
+from sciml.pinns.weightings.variational import Potential, Power
+from sciml.pinns.weightings.weighting import EQUATION, Scene, State, Weighting, Weights
+
+if TYPE_CHECKING:
+    from sciml.pinns.problem import Problem
+
+
+@describable
+@dataclass(frozen=True)
+class ResidualAttention(Weighting):
+    r"""Each point i weighs :math:`\lambda_i^2`, where lambda gathers the attention to the point.
+
+    .. math::
+
+        \lambda_i \leftarrow \text{memory} \cdot \lambda_i + \text{rate} \cdot q_i, \qquad
+        q_i = \Phi'(|r_i|) / \max_j \Phi'(|r_j|), \qquad L = \frac{1}{N} \sum_i (\lambda_i r_i)^2,
+
+    each term by itself, so that lambda stays below ``rate / (1 - memory)``, 10 by default, and weights below
+    its square.  Terms that are not weighed had better have a weight of that order, 100, or be balanced by
+    what comes next in `Together`.
+
+    With ``Power(2)`` this is RBA, attention in proportion to the residual; with another `Potential`, such as
+    ``Exponential()``, it is vRBA.
+
+    When points are drawn anew, a new one takes over lambda from the nearest of the last ones, and one that
+    stays keeps its own.
+
+    Parameters
+    ----------
+    potential : Potential
+        Phi.
+    memory : float, 0 to 1
+        With a quasi-Newton method, which moves far in a step, 0.1 and a rate of 0.9 are usual.
+    rate : float, positive
+    start : float, not negative
+        The first lambda, before the first update.
+    sites : tuple of str, optional
+        ``equation`` or names of conditions; None for all.
+
+    Raises
+    ------
+    ConfigError
+        If a number is out of range, or a site unknown.
+
+    Notes
+    -----
+    An update costs an evaluation of the loss without gradients.
+
+    Source: Anagnostopoulos, Toscano, Stergiopulos and Karniadakis, Residual-based attention in
+    physics-informed neural networks, Comput. Methods Appl. Mech. Eng. 421 (2024), equation 6 (RBA); Toscano
+    et al., arXiv:2509.14198 (2025), algorithm 1, and its code for ``start`` (vRBA).  There lambdas belong to
+    the points of a fixed pool, of which each step sees some.
+    """
+
+    potential: Potential = Power()  # noqa: RUF009 - a frozen value
+    memory: float = 0.999
+    rate: float = 0.01
+    start: float = 0.1
+    sites: Sites = (EQUATION,)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.memory < 1 or not self.rate > 0 or not self.start >= 0:
+            raise ConfigError(
+                "ResidualAttention: needs 0 <= memory < 1, rate > 0 and start >= 0, got "
+                f"{self.memory}, {self.rate} and {self.start}."
+            )
+
+    def check(self, problem: Problem) -> None:
+        check_sites("ResidualAttention", self.sites, problem)
+
+    def weigh(self, state: State | None, scene: Scene, step: int) -> tuple[State, Weights]:
+        state, kept = moved(state, scene, self.sites, partial(self._moved, step))
+        return state, {name: own["lambda"].square() for name, own in kept.items()}
+
+    def _moved(self, step: int, kept: Mapping[str, Tensor] | None, squares: Tensor) -> Mapping[str, Tensor]:
+        before = torch.full_like(squares, self.start) if kept is None else kept["lambda"]
+        attention = self.potential.attention(squares.sqrt(), step)
+        return {"lambda": self.memory * before + self.rate * attention}
