@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -133,6 +134,8 @@ class Reference:
         Of one solve; None where a time would mean nothing.
     settings : dict
         JSON-able, such as ``{"resolution": 32, "step": 0.1, "order": 2}``.
+    means : mapping
+        Further metrics of which only the mean over the samples is known.
 
     Raises
     ------
@@ -145,9 +148,24 @@ class Reference:
     metrics: Metrics
     seconds_per_sample: float | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    means: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(f"Reference {self.name!r}", self.metrics)
+
+    def thinned(self, kept: Container[str]) -> Reference:
+        """With the values of each sample for the metrics in ``kept``, and of the others their means.
+
+        Examples
+        --------
+        >>> full = Reference("zero", "trivial", {"relative_l2": [1.0, 1.0], "rmse": [2.0, 3.0]})
+        >>> thin = full.thinned(["relative_l2"])
+        >>> thin.metrics, thin.means
+        ({'relative_l2': [1.0, 1.0]}, {'rmse': 2.5})
+        """
+        metrics = {name: values for name, values in self.metrics.items() if name in kept}
+        rest = {name: float(np.mean(v)) for name, v in self.metrics.items() if name not in kept}
+        return dataclasses.replace(self, metrics=metrics, means={**self.means, **rest})
 
 
 class Contest(ABC, Generic[E]):

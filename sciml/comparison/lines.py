@@ -10,12 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from sciml.comparison.contest import Reference
-from sciml.comparison.results import DECISIVE, Float, Results, Training
+from sciml.comparison.results import DECISIVE, DURATIONS, Float, Results, Training
 from sciml.comparison.statistics import Estimate, mean_error, power_law, significance
 from sciml.files import dump_json, finite
 
 LEVEL = 0.05  # a difference with a smaller p counts as significant
-DURATIONS = ("valid_time", "correlation_time")  # more is better, and the end of the data cuts them off
 COSTS = (
     "parameters",
     "flops_per_step",
@@ -205,7 +204,7 @@ def _reference(results: Results, row: Reference, end: float | None) -> Line:
         float(np.median(errors)),
         float(errors.max()),
         costs={"seconds_per_sample": row.seconds_per_sample},
-        means={name: float(value.mean()) for name, value in values.items()},
+        means={**{name: float(value.mean()) for name, value in values.items()}, **row.means},
         own=_own(results, values),
         lasted=_lasted(values, end),
         settings=row.settings,

@@ -17,6 +17,25 @@ from sciml.comparison.rows import Row, current
 Float = NDArray[np.float64]
 
 DECISIVE = "relative_l2"
+DURATIONS = ("valid_time", "correlation_time")  # more is better, and the end of the data cuts them off
+
+
+def own_metric(description: Mapping[str, Any]) -> str:
+    """What a protocol itself judges by, where that is another metric than `DECISIVE`; else empty."""
+    metric = str(description.get("metric", DECISIVE)).split(",")[0]
+    return "" if metric == DECISIVE else metric
+
+
+def read_by_sample(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics of references that tables and figures read sample by sample; of others they show means.
+
+    Examples
+    --------
+    >>> read_by_sample({"metric": "accumulated_mse, in physical units"})
+    ('relative_l2', 'valid_time', 'correlation_time', 'accumulated_mse')
+    """
+    own = own_metric(description)
+    return (DECISIVE, *DURATIONS, own) if own else (DECISIVE, *DURATIONS)
 
 
 def metric_name(name: str) -> str:
@@ -111,9 +130,8 @@ class Results:
 
     @property
     def own_metric(self) -> str:
-        """What the protocol itself judges by, where that is another metric than `DECISIVE`; else empty."""
-        metric = str(self.description.get("metric", DECISIVE)).split(",")[0]
-        return "" if metric == DECISIVE else metric
+        """`own_metric` of the protocol."""
+        return own_metric(self.description)
 
     @property
     def failures(self) -> list[Row]:
@@ -122,12 +140,7 @@ class Results:
 
     def family(self, name: str) -> list[Reference]:
         """References that are "trivial" or "classical"; what was not finite is NaN."""
-        fields = [field.name for field in dataclasses.fields(Reference)]
-        return [
-            Reference(**{key: row[key] for key in fields} | {"metrics": _with_gaps(row["metrics"])})
-            for row in self.references
-            if row["family"] == name
-        ]
+        return [_reference(row) for row in self.references if row["family"] == name]
 
     @property
     def training_samples(self) -> int | None:
@@ -148,8 +161,16 @@ class Results:
         return "x".join(str(n) for n in shape) if isinstance(shape, list | tuple) else None
 
 
-def _with_gaps(metrics: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
-    return {name: [math.nan if v is None else v for v in values] for name, values in metrics.items()}
+def _reference(row: Row) -> Reference:
+    """The reference of a row; older rows have every metric by sample."""
+    told = {field.name: row[field.name] for field in dataclasses.fields(Reference) if field.name in row}
+    told["metrics"] = {name: [_number(v) for v in values] for name, values in row["metrics"].items()}
+    told["means"] = {name: _number(value) for name, value in row.get("means", {}).items()}
+    return Reference(**told)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def gather(rows: Iterable[Row]) -> list[Results]:

@@ -13,10 +13,10 @@ from typing import Any
 
 from sciml.assessment import milliseconds, percent
 from sciml.comparison.equal_error import break_even, equal_error, generation_seconds
-from sciml.comparison.lines import DURATIONS, LEVEL, Line, lines_of, notable
+from sciml.comparison.lines import LEVEL, Line, lines_of, notable
 from sciml.comparison.overview import interval, or_dash, overview
 from sciml.comparison.panels import Panel
-from sciml.comparison.results import Results, gather, metric_name
+from sciml.comparison.results import DURATIONS, Results, gather, metric_name
 from sciml.comparison.rows import Row
 from sciml.comparison.statistics import Estimate
 from sciml.files import finite

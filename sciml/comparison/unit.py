@@ -18,6 +18,7 @@ from sciml.comparison.examples import NAME as EXAMPLES
 from sciml.comparison.examples import write_examples
 from sciml.comparison.flops import flops_per_step, step_memory
 from sciml.comparison.isolation import Tell
+from sciml.comparison.results import read_by_sample
 from sciml.errors import ConfigError, DivergedError, RunLockedError
 from sciml.run import Run, versions
 from sciml.training import Training
@@ -201,10 +202,11 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def run_references(tell: Tell, contest: Contest[Any]) -> None:
-    """Tell the columns of each reference as it is found; run in a child process."""
+    """Tell the columns of each reference as it is found, thinned; run in a child process."""
+    kept = read_by_sample(contest.describe())
     for reference in contest.references():
         head = {"kind": "reference", "benchmark": contest.name, "fingerprint": contest.fingerprint()}
-        tell({**head, **asdict(reference)})
+        tell({**head, **asdict(reference.thinned(kept))})
 
 
 def check_entry(contest: Contest[Any], entry: Contestant) -> None:

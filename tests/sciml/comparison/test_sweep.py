@@ -74,8 +74,9 @@ def test_all_units_get_rows_and_a_second_call_does_nothing(
     assert first["flops_per_step"] == 32 and first["memory_bytes"] == 8
     assert [row["step"] for row in first["history"]] == list(range(1, 21))
     assert "validation" in first["history"][4]
-    names = [row["name"] for row in rows if row["kind"] == "reference"]
-    assert names == ["zero", "exact"]
+    zero, exact = (row for row in rows if row["kind"] == "reference")
+    assert [zero["name"], exact["name"]] == ["zero", "exact"]
+    assert zero["metrics"] == {"relative_l2": [1.0, 1.0, 1.0]} and zero["means"] == {"rmse": 3.0}
     assert not list(tmp_path.glob("units/*/*/checkpoints"))
     inline.clear()
     assert sweep(tiny, tmp_path).run() == rows

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from sciml.assessment import percent
 from sciml.comparison.equal_error import equal_error
 from sciml.comparison.lines import lines_of, notable
 from sciml.comparison.panels import Panel
-from sciml.comparison.results import gather
+from sciml.comparison.results import gather, read_by_sample
 from sciml.comparison.statistics import mean_error, power_law, significance
 from sciml.comparison.table import Table
+from sciml.files import finite
 
 PLACE = {"benchmark": "heat/v1", "fingerprint": "0a"}
 N = 80
@@ -205,6 +207,26 @@ def test_other_resolutions_are_in_order() -> None:
     ratio = found["fno"].transfer["32x32"].value / found["fno"].transfer["128x128"].value
     assert ratio == pytest.approx(4, rel=1e-12)
     assert "at_32x32_mean" in Table.of(listed).csv()
+
+
+def test_references_need_no_samples_of_metrics_whose_means_are_shown() -> None:
+    """Old rows have all; new ones what is read by sample and, in any case, the same table."""
+    description = {"metric": "accumulated_mse, mean over test samples"}
+    card = {"kind": "benchmark", **PLACE, "description": description, "published": []}
+    full = reference("solver 8", "classical", 0.1, 1e-3)
+    errors = full["metrics"]["relative_l2"]
+    others = {"vrmse": [*errors[1:], None], "rmse": errors, "valid_time": errors, "accumulated_mse": errors}
+    full["metrics"] |= others
+    (results,) = gather([card, full])
+    thin = asdict(results.family("classical")[0].thinned(read_by_sample(description)))
+    assert set(thin["metrics"]) == {"relative_l2", "valid_time", "accumulated_mse"}
+    assert thin["means"]["rmse"] == float(np.mean(errors)) and math.isnan(thin["means"]["vrmse"])
+    units = rows(fno=0.01)
+    units[0]["course"] = {"times": [0.1, 0.2], "units": "s", "mean": [0.1, 0.2]}
+    old, new = (Table.of([card, *units, row]) for row in (full, {**full, **finite(thin)}))
+    assert finite(old.records()) == finite(new.records()) and old.markdown() == new.markdown()
+    before, after = (table.sections[0].lines[-1] for table in (old, new))
+    assert before.own is not None and before.own == after.own and 0 < after.lasted["valid_time"] < 1
 
 
 def test_references_stand_below_and_solvers_that_decide_are_shown() -> None:

@@ -101,7 +101,7 @@ class Lines(Contest[Line]):
         return Judgement("test", [0, 1, 2], {"relative_l2": [error, 2 * error, float("nan")]}, 1e-6)
 
     def references(self) -> Iterator[Reference]:
-        yield Reference("zero", "trivial", {"relative_l2": [1.0, 1.0, 1.0]})
+        yield Reference("zero", "trivial", {"relative_l2": [1.0, 1.0, 1.0], "rmse": [2.0, 3.0, 4.0]})
         yield Reference("exact", "classical", {"relative_l2": [0.0, 0.0, 0.0]}, 1e-3, {"resolution": 3})
 
 
