@@ -224,7 +224,8 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, tape = ctx.saved_tensors[: ctx.inputs], list(ctx.saved_tensors[ctx.inputs :])
+        saved = ctx.saved_tensors  # asked for once: a checkpoint evaluates again for it
+        inputs, tape = saved[: ctx.inputs], list(saved[ctx.inputs :])
         needed = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
             return None, *_differentiable_backward(ctx.layout, inputs, gradient, needed)

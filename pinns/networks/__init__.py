@@ -1,8 +1,30 @@
 """Networks for physics-informed learning: features (n, inputs) to (n, outputs), smooth activations."""
 
+from sciml.pinns.networks.factorized import Factorized, FactorizedLinear
+from sciml.pinns.networks.former import PINNsFormer
 from sciml.pinns.networks.fourier import FourierFeatures
+from sciml.pinns.networks.gaussians import PIG
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
+from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_start
+from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
+from sciml.pinns.networks.wavelet import Wavelet
 
-__all__ = ["MLP", "SIREN", "FourierFeatures", "ModifiedMLP"]
+__all__ = [
+    "MLP",
+    "ModifiedMLP",
+    "SIREN",
+    "PirateNet",
+    "PINNsFormer",
+    "PIG",
+    "SPINN",
+    # around a network
+    "FourierFeatures",
+    "Factorized",
+    # parts
+    "FactorizedLinear",
+    "Wavelet",
+    "fit_last_layer",
+    "fit_to_start",
+]
