@@ -1,4 +1,4 @@
-"""What an optimizer may ask of one batch: the loss with its gradient, its residuals, their Jacobian."""
+"""What an optimizer may ask of one batch: the loss with its gradient, terms, residuals and their Jacobian."""
 
 from __future__ import annotations
 
@@ -67,11 +67,9 @@ class Closure:
         losses: dict[str, float] = {}
         count = len(self.parts)
         for part in self.parts:
+            means = self._means(part)
             with self.autocast:
-                terms = self.objective.terms(self.model, part)
-                means = processes.means(terms)
                 loss = sum_of(means) / count
-            self._note_unweighted(terms)
             loss.backward()
             shares = processes.add_up(torch.stack([loss, *means.values()])).tolist()
             for name, share in zip([TOTAL, *means], shares, strict=True):
@@ -81,6 +79,29 @@ class Closure:
             self._clip_gradients(self.clip)
         self._first = self._first or {name: value for name, value in losses.items() if name != TOTAL}
         return losses[TOTAL]
+
+    def means(self) -> dict[str, Tensor]:
+        """The weighted mean of each term, with its graph: they add up to the loss.
+
+        Each of several processes has its own share; values and gradients of the shares add up.
+
+        Raises
+        ------
+        ConfigError
+            If the training clips gradients.
+        """
+        if self.clip is not None:
+            raise ConfigError(
+                f"Trainer: an optimizer that takes the loss apart runs without clip; got clip={self.clip}."
+            )
+        found: dict[str, Tensor] = {}
+        for part in self.parts:
+            for name, mean in self._means(part).items():
+                share = mean / len(self.parts)
+                found[name] = found[name] + share if name in found else share
+        values = processes.add_up(torch.stack([*found.values()])).tolist()
+        self._first = self._first or dict(zip(found, values, strict=True))
+        return found
 
     def residuals(self) -> Tensor:
         """r (n,) with its graph: ``r @ r`` is the loss, with all weights and means in it and no factor 1/2.
@@ -117,6 +138,13 @@ class Closure:
             for part, last in zip(self.parts, self._last, strict=True)
         ]
         return torch.cat(rows) / math.sqrt(len(self.parts))
+
+    def _means(self, part: Batch) -> dict[str, Tensor]:
+        with self.autocast:
+            terms = self.objective.terms(self.model, part)
+            found = processes.means(terms)
+        self._note_unweighted(terms)
+        return found
 
     def _note_unweighted(self, terms: Mapping[str, Term]) -> None:
         """Add one part's share of the means without weights, of the terms that have weights."""

@@ -1,4 +1,4 @@
-"""Optimizers that use curvature: quasi-Newton and least-squares methods for few, precise weights, and SOAP.
+"""Optimizers that use curvature, for few, precise weights, and first-order ones that Adam is not enough for.
 
 They are torch optimizers: `sciml.Phase` and `sciml.Trainer` take them like Adam, and save and resume them in
 the middle.
@@ -14,6 +14,17 @@ Examples
 from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.lbfgs import LBFGS
 from sciml.optimizers.least_squares import LevenbergMarquardt
+from sciml.optimizers.multi_adam import MultiAdam
+from sciml.optimizers.natural_gradient import EnergyNaturalGradient
+from sciml.optimizers.newton_cg import NystromNewtonCG
 from sciml.optimizers.soap import soap
 
-__all__ = ["LBFGS", "LevenbergMarquardt", "SelfScaledBroyden", "soap"]
+__all__ = [
+    "LBFGS",
+    "EnergyNaturalGradient",
+    "LevenbergMarquardt",
+    "MultiAdam",
+    "NystromNewtonCG",
+    "SelfScaledBroyden",
+    "soap",
+]

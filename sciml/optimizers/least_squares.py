@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from sciml.errors import ConfigError
-from sciml.optimizers.flat import Flat
-from sciml.optimizers.linearization import Dense, Linearization, Products, by_rows
+from sciml.optimizers.gauss_newton import GaussNewton, Place, Residuals, squares, toward
+from sciml.optimizers.linearization import Linearization, Products
 
 _START = 1e-3  # damping as a share of the mean eigenvalue
 _ENOUGH = 1e-4  # of the promised decrease
 _TRIES = 25  # with growing damping
 _PROBE = 0.1  # of a step, from where its bend is seen
 _BEND = 0.75  # of a step's length, at most
-_MOST = 2_000_000_000  # bytes of a Jacobian
-
-Residuals = Callable[[], Tensor]
 
 
-class LevenbergMarquardt(Optimizer):
+class LevenbergMarquardt(GaussNewton):
     r"""Damped Gauss-Newton method for losses that are sums of squares.
 
     With residuals r, their Jacobian J and the damping :math:`\mu` the step is
@@ -115,8 +110,7 @@ class LevenbergMarquardt(Optimizer):
                 f"momentum < 1 and accuracy > 0, got {iterations}, {products}, {damping}, {tolerance}, "
                 f"{momentum} and {accuracy}."
             )
-        defaults = {
-            "lr": 1.0,  # the whole step, for the trainer's log
+        settings = {
             "iterations": iterations,
             "system": system,
             "damping": damping,
@@ -125,88 +119,29 @@ class LevenbergMarquardt(Optimizer):
             "accuracy": accuracy,
             "products": products,
         }
-        super().__init__(params, defaults)
-        self._flat = Flat(self)
-        self.stopped: str | None = None
-
-    @property
-    def _memory(self) -> dict[str, Any]:
-        """Damping, its growth and the last step; saved with the first parameter."""
-        found: dict[str, Any] = self.state[self._flat.parameters[0]]
-        return found
-
-    def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
-        """Iterations on one batch.
-
-        Parameters
-        ----------
-        closure : object
-            Its ``residuals()`` returns r (n,) with its graph; it may have ``jacobian()``, which returns the
-            derivatives (n, P) of the last residuals.  That of `sciml.Trainer` has both.
-
-        Returns
-        -------
-        float
-            The loss ``r @ r`` before the iterations.
-        """
-        residuals = getattr(closure, "residuals", None)
-        if residuals is None:
-            raise ConfigError(
-                "LevenbergMarquardt: the closure has no residuals(), the vector r with loss = r @ r; that of "
-                "sciml.Trainer has it."
-            )
-        with torch.no_grad():
-            return self._iterate(torch.enable_grad()(residuals), getattr(closure, "jacobian", None))
-
-    def _iterate(self, residuals: Residuals, jacobian: Residuals | None) -> float:
-        group, flat = self.param_groups[0], self._flat
-        self.stopped = None
-        place = _Place(flat.values(), residuals())
-        first = place.loss
-        if not math.isfinite(first):
-            return first
-        for _ in range(group["iterations"]):
-            linear = self._linearized(place.r, jacobian)
-            if float(linear.back(place.r.detach()).abs().max()) <= group["tolerance"]:
-                self.stopped = f"the gradient is at most {group['tolerance']:g}"
-                break
-            found = self._lower(residuals, place, linear)
-            if found is None:
-                flat.assign(place.values)
-                break
-            place = found
-        return first
+        super().__init__(params, settings)
 
     def _linearized(self, r: Tensor, jacobian: Residuals | None) -> Linearization:
-        group, flat = self.param_groups[0], self._flat
+        group = self.param_groups[0]
         if group["system"] == "matrix-free":
-            return Products(r, flat.parameters, accuracy=group["accuracy"], most=group["products"])
-        size = r.element_size() * len(r) * flat.size
-        if size > _MOST:
-            raise ConfigError(
-                f"LevenbergMarquardt: the Jacobian of {len(r)} residuals by {flat.size} parameters takes "
-                f"{size / 1e9:.1f} GB; use system='matrix-free', or fewer points."
-            )
-        matrix = by_rows(r, flat.parameters) if jacobian is None else jacobian()
-        chosen = {"samples": True, "parameters": False, "smaller": len(r) < flat.size}
-        return Dense(matrix.detach(), samples=chosen[group["system"]])
+            return Products(r, self._flat.parameters, accuracy=group["accuracy"], most=group["products"])
+        return self._dense(r, jacobian, group["system"], instead="system='matrix-free'")
 
-    def _lower(self, residuals: Residuals, place: _Place, linear: Linearization) -> _Place | None:
-        """A place with a smaller loss; None if there is none."""
+    def _lower(self, residuals: Residuals, place: Place, linear: Linearization) -> Place | None:
         memory, momentum = self._memory, self.param_groups[0]["momentum"]
         if "damping" not in memory:
             scale, given = linear.scale(), self.param_groups[0]["damping"]
             memory["damping"] = _START * scale if given is None else float(given)
             memory["least"] = torch.finfo(place.r.dtype).eps * scale
             memory["growth"] = 2.0
-        start = momentum * memory["last"] if "last" in memory else None
+        start = self._momentum()
         failures = 0
         while failures < _TRIES:
-            step = self._step(linear, place.r.detach(), start)
+            step = toward(linear, place.r.detach(), start, memory["damping"])
             # Momentum leads where it does, whatever the damping; the second attempt goes without.
             pulled, start = start is not None, None
             if step is not None:
-                promised = place.loss - _squares(place.r + linear.along(step))
+                promised = place.loss - squares(place.r + linear.along(step))
                 if not pulled and promised <= 8 * math.ulp(place.loss):
                     break
                 found, linear = self._tried(residuals, place, linear, step)
@@ -224,24 +159,14 @@ class LevenbergMarquardt(Optimizer):
                 self._damp(memory["growth"])
                 memory["growth"] *= 2
         self.stopped = "no damping makes the loss smaller" if failures else "the loss is down to its rounding"
-        memory.clear()
         return None
 
     def _damp(self, factor: float) -> None:
         self._memory["damping"] = max(self._memory["damping"] * factor, self._memory["least"])
 
-    def _step(self, linear: Linearization, r: Tensor, start: Tensor | None) -> Tensor | None:
-        """The minimum of ``|r + J d|^2 + damping |d - start|^2``."""
-        damping = self._memory["damping"]
-        if start is None:
-            found = linear.solve(r, damping)
-            return None if found is None else -found
-        found = linear.solve(r + linear.along(start), damping)
-        return None if found is None else start - found
-
     def _tried(
-        self, residuals: Residuals, place: _Place, linear: Linearization, step: Tensor
-    ) -> tuple[_Place | None, Linearization]:
+        self, residuals: Residuals, place: Place, linear: Linearization, step: Tensor
+    ) -> tuple[Place | None, Linearization]:
         """Where the step and its acceleration lead, unless it bends too much; and J, perhaps made anew."""
         slope = linear.along(step)
         self._flat.assign(place.values + _PROBE * step)
@@ -252,26 +177,11 @@ class LevenbergMarquardt(Optimizer):
             return None, linear
         values = place.values + step - turn / 2
         self._flat.assign(values)
-        return _Place(values, residuals()), linear
+        return Place(values, residuals()), linear
 
-    def _back(self, residuals: Residuals, place: _Place, linear: Linearization) -> Linearization:
+    def _back(self, residuals: Residuals, place: Place, linear: Linearization) -> Linearization:
         """The same J after the parameters were changed: products belong to the graph of the old values."""
         if not isinstance(linear, Products):
             return linear
         self._flat.assign(place.values)
         return self._linearized(residuals(), None)
-
-
-@dataclass(eq=False)
-class _Place:
-    """Values of the parameters, and their residuals with the graph."""
-
-    values: Tensor
-    r: Tensor
-
-    def __post_init__(self) -> None:
-        self.loss = _squares(self.r)
-
-
-def _squares(r: Tensor) -> float:
-    return float(r.detach() @ r.detach())

@@ -40,6 +40,9 @@ class Dense(Linearization):
     samples : bool
         Solve with ``J J^T``, which is (n, n), instead of ``J^T J``, which is (P, P): the same d, since
         ``J^T (J J^T + mu)^-1 = (J^T J + mu)^-1 J^T``.
+    cutoff : float, optional
+        Eigenvectors whose eigenvalue is not above this share of the greatest are left out, so that d exists
+        without damping.  All are kept by default, which Cholesky factors do faster.
 
     Examples
     --------
@@ -50,10 +53,11 @@ class Dense(Linearization):
     True
     """
 
-    def __init__(self, matrix: Tensor, *, samples: bool) -> None:
-        self.matrix, self.samples = matrix, samples
+    def __init__(self, matrix: Tensor, *, samples: bool, cutoff: float | None = None) -> None:
+        self.matrix, self.samples, self.cutoff = matrix, samples, cutoff
         self._square = matrix @ matrix.T if samples else matrix.T @ matrix
         self._factor: tuple[float, Tensor] | None = None  # of the last damping
+        self._spectrum: tuple[Tensor, Tensor] | None = None
 
     def along(self, v: Tensor) -> Tensor:
         return self.matrix @ v
@@ -65,6 +69,11 @@ class Dense(Linearization):
         return float(self._square.trace()) / min(self.matrix.shape)
 
     def solve(self, b: Tensor, damping: float) -> Tensor | None:
+        right = b if self.samples else self.back(b)
+        found = self._factored(right, damping) if self.cutoff is None else self._cut_off(right, damping)
+        return self.back(found) if self.samples and found is not None else found
+
+    def _factored(self, right: Tensor, damping: float) -> Tensor | None:
         if self._factor is None or self._factor[0] != damping:
             damped = self._square.clone()
             damped.diagonal().add_(damping)
@@ -72,9 +81,15 @@ class Dense(Linearization):
             if failed:
                 return None
             self._factor = damping, factor
-        right = b if self.samples else self.back(b)
-        found = torch.cholesky_solve(right[:, None], self._factor[1])[:, 0]
-        return self.back(found) if self.samples else found
+        return torch.cholesky_solve(right[:, None], self._factor[1])[:, 0]
+
+    def _cut_off(self, right: Tensor, damping: float) -> Tensor:
+        assert self.cutoff is not None
+        if self._spectrum is None:
+            self._spectrum = torch.linalg.eigh(self._square)
+        values, vectors = self._spectrum
+        inverse = torch.where(values > self.cutoff * values[-1], 1 / (values + damping), 0.0)
+        return vectors @ (inverse * (vectors.T @ right))
 
 
 class Products(Linearization):

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.optim import Adam
 
 from sciml.kernels import d, evaluate
-from sciml.optimizers import LBFGS, LevenbergMarquardt, SelfScaledBroyden
+from sciml.optimizers import (
+    LBFGS,
+    EnergyNaturalGradient,
+    LevenbergMarquardt,
+    MultiAdam,
+    NystromNewtonCG,
+    SelfScaledBroyden,
+)
 from sciml.pinns import (
     Box,
     Coefficient,
@@ -60,6 +67,9 @@ METHODS = {
     "lbfgs": recipe(partial(LBFGS, iterations=3)),
     "dense": recipe(partial(LevenbergMarquardt, iterations=2, momentum=0.3)),
     "matrix-free": recipe(partial(LevenbergMarquardt, iterations=1, system="matrix-free", products=5)),
+    "natural": recipe(partial(EnergyNaturalGradient, iterations=2, damping=1e-6, momentum=0.3)),
+    "newton": recipe(partial(NystromNewtonCG, iterations=1, rank=5, every=2, products=10)),
+    "grouped": recipe(partial(MultiAdam, groups=(("equation",),))),
 }
 
 

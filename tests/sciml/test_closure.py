@@ -1,4 +1,4 @@
-"""What the trainer tells an optimizer: residuals whose squares are the loss, and their Jacobian."""
+"""What the trainer tells an optimizer: terms, residuals whose squares are the loss, and their Jacobian."""
 
 from __future__ import annotations
 
@@ -98,19 +98,47 @@ OBJECTIVES = {
 EACH = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 
 
+def same_loss(closure: Closure, loss: Tensor, called: Closure) -> None:
+    """Value, gradient and what is told of it are those of the closure when it is called."""
+    assert float(loss.detach()) == pytest.approx(called(), rel=1e-14)
+    told, known = (dict(c.row) for c in (closure, called))
+    assert told.pop("unweighted", {}) == pytest.approx(known.pop("unweighted", {}), rel=1e-12)
+    assert told == pytest.approx(known, rel=1e-12)
+    expected = [torch.zeros_like(p) if p.grad is None else p.grad for p in called.parameters]
+    found = torch.autograd.grad(loss, closure.parameters, materialize_grads=True)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-15)
+
+
 @EACH
 @pytest.mark.parametrize("parts", [1, 2])
 def test_the_squares_of_the_residuals_are_the_loss(objective: Objective, parts: int) -> None:
-    closure, other = closure_of(objective, parts), closure_of(objective, parts)
+    closure = closure_of(objective, parts)
     r = closure.residuals()
-    assert float((r @ r).detach()) == pytest.approx(other(), rel=1e-14)
-    told, known = (dict(c.row) for c in (closure, other))
-    assert told.pop("unweighted", {}) == pytest.approx(known.pop("unweighted", {}), rel=1e-12)
-    assert told == pytest.approx(known, rel=1e-12)
-    expected = [torch.zeros_like(p) if p.grad is None else p.grad for p in other.parameters]
-    found = torch.autograd.grad(r @ r, closure.parameters, materialize_grads=True)
-    for one, two in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-15)
+    same_loss(closure, r @ r, closure_of(objective, parts))
+
+
+@EACH
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_terms_add_up_to_the_loss(objective: Objective, parts: int) -> None:
+    closure = closure_of(objective, parts)
+    same_loss(closure, torch.stack([*closure.means().values()]).sum(), closure_of(objective, parts))
+
+
+def test_shares_of_processes_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with the halves of a batch."""
+    alone = closure_of(Fit()).means()
+    batch = Fit().draw(0, network(), Streams(0))
+    shares = []
+    # Of equal halves, what the other counts is the same again.
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "add_up", lambda values: 2 * values.detach())
+    for half in batch.split(2):
+        closure = closure_of(Fit())
+        closure.parts = [half]
+        shares.append(closure.means())
+    for name, mean in alone.items():
+        torch.testing.assert_close(shares[0][name] + shares[1][name], mean, rtol=1e-12, atol=0)
 
 
 @EACH
@@ -166,6 +194,8 @@ def test_what_has_no_residuals_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         closure_of(NoSquare()).residuals()
     with pytest.raises(ConfigError, match="term 'fit' has a negative weight"):
         closure_of(Sum(((-1.0, Fit()),))).residuals()
+    with pytest.raises(ConfigError, match=r"takes the loss apart runs without clip; got clip=1\.0"):
+        closure_of(Fit(), clip=1.0).means()
     with pytest.raises(ConfigError, match=r"one process and without clip; got 1 processes and clip=1\.0"):
         closure_of(Fit(), clip=1.0).residuals()
     monkeypatch.setattr(processes, "count", lambda: 2)

@@ -256,11 +256,6 @@ def test_resumed_in_the_middle_gives_the_same_bits(system: Any) -> None:
     assert torch.equal(flat(model), flat(other))
 
 
-def test_float32_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="float32.*double"):
-        LevenbergMarquardt([torch.zeros(2, requires_grad=True)])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -198,12 +198,6 @@ def test_a_step_into_what_is_not_finite_is_shortened() -> None:
     assert abs(x.item() - 1) < 1e-7
 
 
-@EACH
-def test_float32_is_warned_of(method: Any) -> None:
-    with pytest.warns(UserWarning, match="float32.*double"):
-        method([torch.zeros(2, requires_grad=True)])
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
