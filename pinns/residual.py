@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -13,9 +14,10 @@ from sciml import processes
 from sciml.calling import dtype_of
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError, nearest
+from sciml.jacobian import jacobian
 from sciml.kernels.differential import squared_residual
 from sciml.kernels.estimators import Estimator, Exact
-from sciml.objective import Batch, Objective, Term
+from sciml.objective import Batch, Objective, Term, roots
 from sciml.pinns.conditions import Condition, Initial, names_of
 from sciml.pinns.problem import EXACT, Estimate, Problem, component, residuals
 from sciml.pinns.samplers.sampler import Sampler, Site, State
@@ -111,11 +113,19 @@ class Residual(Objective):
         )
 
     def _points_of(self, step: int, model: nn.Module, streams: Streams) -> Batch:
+        sites = {name: self._site(name, model) for name in self._sites(model)}
+        together: dict[int, tuple[Sampler, list[str]]] = {}
+        for name in sites:
+            sampler = self._sampler(name)
+            together.setdefault(id(sampler), (sampler, []))[1].append(name)
+        for sampler, names in together.values():
+            seen = {name: sites[name] for name in names}
+            self._states |= sampler.draw_all(
+                self._states, seen, step, lambda name: streams.of(f"points/{name}")
+            )
         tensors: dict[str, Tensor] = {}
-        for name in self._sites(model):
-            stream = streams.of(f"points/{name}")
-            state = self._sampler(name).draw(self._states.get(name), self._site(name, model), step, stream)
-            self._states[name] = state
+        for name in sites:
+            state = self._states[name]
             tensors[f"{name}/rows"] = state["rows"]
             if "weight" in state:
                 tensors[f"{name}/weight"] = state["weight"]
@@ -150,23 +160,25 @@ class Residual(Objective):
     def _site(self, name: str, model: nn.Module) -> Site:
         domain = self.problem.domain
         score = partial(self._score, name, model)
+        slopes = partial(self._slopes, name, model)
         time = None if domain.time is None else self._time
         if name == EQUATION:
-            return Site(domain.interior, self._count(name), score, time)
+            return Site(domain.interior, self._count(name), score, time, slopes)
         condition = self._conditions[name]
-        count = condition.fixed or self._count(name)
         if isinstance(condition, Initial):
             time = None
-        return Site(lambda source, n: condition.rows(domain, source, n), count, score, time)
+        rows, given = partial(condition.rows, domain), condition.fixed is not None
+        return Site(rows, self._count(name), score, time, slopes, given)
 
     def _sampler(self, name: str) -> Sampler:
-        if name != EQUATION and self._conditions[name].fixed is not None:
-            return _Given()
         if isinstance(self._samplers, Sampler):
             return self._samplers
         return self._samplers.get(name, Uniform())
 
     def _count(self, name: str) -> int:
+        condition = self._conditions.get(name)
+        if condition is not None and condition.fixed is not None:
+            return condition.fixed
         if isinstance(self._points, Mapping):
             if name in self._points:
                 return self._points[name]
@@ -183,6 +195,32 @@ class Residual(Objective):
                 squares = [v.reshape(len(part), -1).square().sum(1) for v in values.values()]
                 sizes.append(torch.stack(squares).sum(0).sqrt())
         return torch.cat(sizes)
+
+    def _slopes(self, name: str, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals at each row (n, k), times the roots of their weights, and their slopes (n, k, P)."""
+        plain = Residual(self.problem)
+        plain._parameters = self._parameters
+        rows = rows.to(next(model.parameters()).device, dtype_of(model))
+        batch = Batch({f"{name}/rows": rows})
+        with torch.enable_grad():
+            terms = plain.terms(model, batch)
+            residuals = roots(terms)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        slopes = jacobian(plain, model, batch, terms, residuals, [*trained, *self.parameters()])
+        values, rates = [], []
+        parts = slopes.split([len(r) for r in residuals.values()])
+        for (term, r), part in zip(residuals.items(), parts, strict=True):
+            scale = math.sqrt(len(rows) * self._weight(name, term))
+            values.append(scale * r.detach().reshape(len(rows), -1))
+            rates.append(scale * part.reshape(len(rows), -1, part.shape[1]))
+        return torch.cat(values, dim=1), torch.cat(rates, dim=1)
+
+    def _weight(self, site: str, term: str) -> float:
+        """What a term weighs, in the mean of its points where they differ, as of the last step."""
+        moving = [
+            float(self._latest[key].mean()) for key in dict.fromkeys((site, term)) if key in self._latest
+        ]
+        return math.prod([self._weights.get(term, 1.0), *moving])
 
     # The loss.
 
@@ -272,22 +310,27 @@ class Residual(Objective):
         return found | {name: float(value.detach()) for name, value in self.coefficients.items()}
 
     def facts(self) -> dict[str, Any]:
-        """The means of weights that move, what moved them, and the gates of samplers."""
+        """The means of weights that move, what moved them, the gates of samplers, and points if they are not
+        as many as wanted."""
         gates = {name: float(state["gate"]) for name, state in self._states.items() if "gate" in state}
+        points = {name: len(state["rows"]) for name, state in self._states.items()}
         found = {
             "weights": {name: float(weight.mean()) for name, weight in self._latest.items()},
             "weighting": self.weighting.facts(self._kept) if self._kept else {},
             "gates": gates,
+            "points": points if any(n != self._count(name) for name, n in points.items()) else {},
         }
         return {name: fact for name, fact in found.items() if fact}
 
     def state_dict(self) -> dict[str, Any]:
         points = {name: dict(state) for name, state in self._states.items()}
-        return {"points": points, "weighting": dict(self._kept or {})}
+        weights = {name: weight.mean() for name, weight in self._latest.items()}
+        return {"points": points, "weighting": dict(self._kept or {}), "weights": weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._states = {name: _on_processor(site) for name, site in state["points"].items()}
         self._kept = _on_processor(state["weighting"]) or None
+        self._latest = _on_processor(state.get("weights", {}))
 
     def _check_names(
         self, given: Mapping[str, Any], known: list[str], besides: Mapping[str, Condition] | None = None
@@ -302,18 +345,3 @@ class Residual(Objective):
 
 def _on_processor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.cpu() for key, value in state.items()}
-
-
-class _Given(Sampler):
-    """Rows that are data: drawn once, never again."""
-
-    every = 1
-
-    def draw(self, state: State | None, site: Site, step: int, stream: Any) -> State:
-        return state if state is not None else self.redraw(state, site, step, stream)
-
-    def redraw(self, state: State | None, site: Site, step: int, stream: Any) -> State:
-        def nothing(n: int, k: int) -> Tensor:
-            raise AssertionError("points of data are not drawn")
-
-        return {"rows": site.rows(nothing, site.count)}

@@ -5,15 +5,21 @@ from sciml.pinns.samplers.grid import GridPoints
 from sciml.pinns.samplers.halton import Halton
 from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.latin_hypercube import LatinHypercube
+from sciml.pinns.samplers.pinnacle import PINNACLE
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
+from sciml.pinns.samplers.rar import RAR
+from sciml.pinns.samplers.rar_d import RARD
 from sciml.pinns.samplers.sampler import Sampler, Site
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
 
 __all__ = [
+    "PINNACLE",
     "R3",
     "RAD",
+    "RAR",
+    "RARD",
     "CausalR3",
     "GridPoints",
     "Halton",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -37,6 +38,15 @@ class InTurn(Sampler):
     def __post_init__(self) -> None:
         if not self.stages or any(steps < 1 for steps, _ in self.stages):
             raise ConfigError(f"InTurn: needs samplers with at least one step each, got {self.stages}.")
+
+    def draw_all(
+        self,
+        states: Mapping[str, State],
+        sites: Mapping[str, Site],
+        step: int,
+        stream: Callable[[str], Stream],
+    ) -> dict[str, State]:
+        return self._at(step).draw_all(states, sites, step, stream)
 
     def draw(self, state: State | None, site: Site, step: int, stream: Stream) -> State:
         return self._at(step).draw(state, site, step, stream)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.pinns.samplers.pool import density, without_replacement
 from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every, uniform
 from sciml.streams import Stream
 
@@ -18,8 +19,7 @@ from sciml.streams import Stream
 class RAD(Sampler):
     r"""All points drawn anew from a uniform pool with density ``p ~ r^power / mean(r^power) + offset``.
 
-    r is the size of the residual on the pool.  The draw is without replacement, by Gumbel's trick: the m
-    largest of ``log p + noise``.
+    r is the size of the residual on the pool.  The draw is without replacement.
 
     Parameters
     ----------
@@ -62,20 +62,12 @@ class RAD(Sampler):
         if state is None:  # nothing has been learned yet
             return self._weighted(site.rows(uniform(generator), site.count), None)
         pool = site.rows(uniform(generator), self.pool * site.count)
-        density = self.density(site.score(pool).double().cpu())
-        noise = -torch.log(-torch.log(torch.rand(len(pool), generator=generator, dtype=torch.float64)))
-        chosen = torch.topk(density.log() + noise, min(site.count, len(pool))).indices
-        return self._weighted(pool[chosen], density[chosen])
+        p = density(site.score(pool), self.power, self.offset)
+        chosen = without_replacement(p, site.count, generator)
+        return self._weighted(pool[chosen], p[chosen])
 
-    def density(self, size: Tensor) -> Tensor:
-        """p at the points of a pool, relative to a uniform density, from the sizes of the residual there."""
-        # Scaled first: powers of tiny residuals would vanish.
-        r = (size / size.max().clamp_min(torch.finfo(size.dtype).tiny)) ** self.power
-        p = r / r.mean() + self.offset if r.sum() > 0 else torch.ones_like(r)
-        return p / p.mean()
-
-    def _weighted(self, rows: Tensor, density: Tensor | None) -> State:
+    def _weighted(self, rows: Tensor, p: Tensor | None) -> State:
         if not self.importance:
             return {"rows": rows}
-        weight = torch.ones(len(rows), dtype=torch.float64) if density is None else 1 / density
+        weight = torch.ones(len(rows), dtype=torch.float64) if p is None else 1 / p
         return {"rows": rows, "weight": weight}

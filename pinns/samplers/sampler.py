@@ -32,22 +32,48 @@ class Site:
         Rows to the size of the residual there, (n,), without gradients.
     time : callable, optional
         Rows to their time, 0 at the start and 1 at the end, (n,); None where there is no time, or one only.
+    slopes : callable, optional
+        Rows to their residuals (n, k), as many for each row as there are, times the roots of what they weigh
+        in the loss, and to the derivatives (n, k, P) of those by everything that is trained.
+    given : bool
+        Whether the rows are data, ``count`` of them and no others.
     """
 
     rows: Callable[[Source, int], Tensor]
     count: int
     score: Callable[[Tensor], Tensor]
     time: Callable[[Tensor], Tensor] | None = None
+    slopes: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    given: bool = False
 
 
 class Sampler(ABC):
     """Chooses rows every ``every`` steps, and keeps them in between.
 
     A sampler is a value: what it knows from earlier steps is in the state that it returned then, and what it
-    draws is a function of the stream and the step.  It chooses, keeps and drops whole rows.
+    draws is a function of the stream and the step.  It chooses, keeps and drops whole rows, and their number
+    may change.
     """
 
     every: int
+
+    def draw_all(
+        self,
+        states: Mapping[str, State],
+        sites: Mapping[str, Site],
+        step: int,
+        stream: Callable[[str], Stream],
+    ) -> dict[str, State]:
+        """The rows of all sites at this step: by default of each on its own, and all that are data.
+
+        ``states`` lacks sites that have none yet; ``stream`` maps the name of a site to its stream.
+        """
+        return {
+            name: (states.get(name) or {"rows": all_given(site)})
+            if site.given
+            else self.draw(states.get(name), site, step, stream(name))
+            for name, site in sites.items()
+        }
 
     def draw(self, state: State | None, site: Site, step: int, stream: Stream) -> State:
         """The rows of this step."""
@@ -76,6 +102,15 @@ def numbered(seed: int, points: Callable[[int, int, int], Tensor]) -> Source:
     """
     calls = count()
     return lambda n, k: points(seed + next(calls), n, k)
+
+
+def all_given(site: Site) -> Tensor:
+    """The rows of a site whose rows are data."""
+
+    def nothing(n: int, k: int) -> Tensor:
+        raise AssertionError("rows of data are not drawn")
+
+    return site.rows(nothing, site.count)
 
 
 def check_every(who: str, every: int) -> None:

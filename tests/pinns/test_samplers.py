@@ -12,8 +12,11 @@ from sciml.errors import ConfigError
 from sciml.pinns import Recipe, Residual, problems, samplers
 from sciml.pinns.domain import Box, Domain
 from sciml.pinns.samplers import (
+    PINNACLE,
     R3,
     RAD,
+    RAR,
+    RARD,
     CausalR3,
     GridPoints,
     Halton,
@@ -24,6 +27,7 @@ from sciml.pinns.samplers import (
     Sobol,
     Uniform,
 )
+from sciml.pinns.samplers.pool import density
 from sciml.streams import Stream, Streams
 
 STREAM = Stream(0, "points")
@@ -35,15 +39,20 @@ ALL = [
     LatinHypercube(),
     GridPoints(),
     RAD(every=1),
+    RAR(every=1, pool=5),
+    RARD(every=1, pool=5),
     R3(),
     CausalR3(),
+    PINNACLE(every=1, fresh=0.1, candidates=4, reference=8),
     InTurn(((1, Uniform()), (1, R3()))),
 ]
+GROWING = (RAR, RARD)
 
 
 def site(score: object = None, count: int = 256, *, time: bool = False) -> Site:
     times = (lambda x: x[:, 1]) if time else None
-    return Site(SQUARE.interior, count, score or (lambda x: x[:, 0]), times)  # type: ignore[arg-type]
+    size = score or (lambda x: x[:, 0])
+    return Site(SQUARE.interior, count, size, times, lambda x: (size(x)[:, None], x[:, None]))  # type: ignore[arg-type, operator]
 
 
 def float64(value: float) -> Tensor:
@@ -67,6 +76,7 @@ def test_a_sampler_is_a_function_of_state_stream_and_step(sampler: Sampler) -> N
     first = sampler.draw(None, site(), 0, STREAM)
     assert len(first["rows"]) == 256 and SQUARE.contains(first["rows"]).all()
     again = sampler.draw({name: value.clone() for name, value in first.items()}, site(), 1, STREAM)
+    assert len(again["rows"]) == (259 if isinstance(sampler, GROWING) else 256)
     assert torch.equal(again["rows"], sampler.draw(first, site(), 1, STREAM)["rows"])
     if not isinstance(sampler, GridPoints):
         assert not torch.equal(again["rows"], first["rows"])  # no sequence repeats itself
@@ -78,18 +88,35 @@ def test_a_sampler_serves_interior_boundary_and_start(sampler: Sampler) -> None:
     model = Recipe(hard=False).model(problem, 0)
     loss = Residual(problem, sampler=sampler, points=256)
     first, second = (loss.draw(step, model, Streams(0)).tensors for step in (0, 1))
-    for drawn in (first, second):
-        assert len(drawn["equation/rows"]) == 256 and problem.domain.contains(drawn["equation/rows"]).all()
+    for step, drawn in enumerate((first, second)):
+        counts = [len(drawn[f"{name}/rows"]) for name in ("equation", "boundary", "initial", "rate")]
+        if isinstance(sampler, PINNACLE):
+            assert sum(counts) == 256 + 3 * 25  # shared out anew
+        elif isinstance(sampler, GROWING):
+            assert counts == [256 + 3 * step, *[25 + step] * 3]
+        elif not isinstance(sampler, GridPoints):
+            assert counts == [256, 25, 25, 25]
+        assert problem.domain.contains(drawn["equation/rows"]).all()
         boundary, start = drawn["boundary/rows"], drawn["initial/rows"]
         assert set(boundary[:, 0].tolist()) == {0.0, 1.0} and (boundary[:, 2] == 2 * boundary[:, 0] - 1).all()
-        assert (start[:, 1] == 0).all() and len(start) == 25
+        assert (start[:, 1] == 0).all()
         assert "initial/weight" not in drawn  # there is nothing to wait for
     if not isinstance(sampler, GridPoints):
         # Residuals above the mean keep their points, at no site all of them.
         assert not any(torch.equal(first[f"{name}/rows"], second[f"{name}/rows"]) for name in loss._states)
 
 
-@pytest.mark.parametrize("sampler", [Uniform(every=10), Sobol(every=10), RAD(every=10), R3(every=10)])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Uniform(every=10),
+        Sobol(every=10),
+        RAD(every=10),
+        R3(every=10),
+        RAR(every=10, pool=5),
+        RARD(every=10, pool=5),
+    ],
+)
 def test_points_stay_between_draws(sampler: Sampler) -> None:
     first = sampler.draw(None, site(), 3, STREAM)
     assert sampler.draw(first, site(), 7, STREAM) is first
@@ -231,9 +258,9 @@ def test_importance_weights_undo_the_density() -> None:
 
 
 def test_rad_without_a_residual_is_uniform() -> None:
-    assert torch.equal(RAD().density(torch.zeros(5)), torch.ones(5))
-    flat = RAD(power=0).density(torch.tensor([1.0, 1e-30, 1e30]))
-    torch.testing.assert_close(flat, torch.ones(3))
+    one = torch.ones(5, dtype=torch.float64)
+    assert torch.equal(density(torch.zeros(5), 1.0, 1.0), one)
+    assert torch.equal(density(torch.tensor([1.0, 1e-30, 1e30, 2.0, 3.0]), 0.0, 1.0), one)
 
 
 def test_in_turn_hands_the_points_on() -> None:
