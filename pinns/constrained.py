@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
-from sciml.pinns.problem import Problem
+from sciml.pinns.problem import Ansatz, Problem
+from sciml.pinns.remembered import Remembered
 
 
 @describable
@@ -97,7 +99,8 @@ class Constrained(nn.Module):
         periodic = problem.periods if hard else ()
         self.coordinates = Coordinates(problem.domain.bounds, periodic, harmonics)
         self.network = network
-        self.ansatz = problem.ansatz if hard else None
+        self.ansatz = _remembering(problem.ansatz) if hard else None
+        self._features = Remembered(self.coordinates)
         self.outputs = problem.outputs
         self.satisfies = problem.satisfied() if hard else ()
 
@@ -106,7 +109,7 @@ class Constrained(nn.Module):
         return self._network(x) if self.ansatz is None else self.ansatz.around(self._network)(x)
 
     def _network(self, x: Tensor) -> Tensor:
-        value: Tensor = self.network(self.coordinates(x))
+        value: Tensor = self.network(self._features(x))
         if self.outputs == 1 and value.ndim == 2 and value.shape[1] == 1:
             value = value[:, 0]
         if tuple(value.shape[1:]) != (() if self.outputs == 1 else (self.outputs,)):
@@ -115,3 +118,13 @@ class Constrained(nn.Module):
                 f"outputs, got values of shape {tuple(value.shape)} for {x.shape[0]} points."
             )
         return value
+
+
+def _remembering(ansatz: Ansatz | None) -> Ansatz | None:
+    """The same, whose parts are evaluated once for each set of points."""
+    if ansatz is None:
+        return None
+    lift, factor, shift = (
+        None if part is None else Remembered(part) for part in (ansatz.lift, ansatz.factor, ansatz.shift)
+    )
+    return replace(ansatz, lift=lift, factor=factor, shift=shift)
