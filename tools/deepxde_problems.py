@@ -27,8 +27,8 @@ class Example:
 
     Attributes
     ----------
-    network : () -> dde.nn.NN
-        With fresh weights.
+    network : (*widths) -> dde.nn.NN
+        With fresh weights, and hidden layers of these widths, by default those of the example.
     error : (predict) -> float
         Relative L2 error of the solution, or of inverse problems the largest relative one of the unknowns.
     adam : int
@@ -40,7 +40,7 @@ class Example:
     """
 
     data: Any
-    network: Callable[[], Any]
+    network: Callable[..., Any]
     error: Callable[[Predict], float]
     adam: int
     decay: tuple[Any, ...] | None = None
@@ -64,6 +64,10 @@ def everywhere(_: Array, there: bool) -> bool:
 def constant(value: float) -> Callable[[Array], float]:
     """As function of points; DeepXDE counts arguments, so a default must not hold the value."""
     return lambda _: value
+
+
+def network_of(inputs: int, outputs: int, widths: tuple[int, ...], weights: str) -> Any:
+    return imported().nn.FNN([inputs, *widths, outputs], "tanh", weights)
 
 
 def count(number: int, share: float) -> int:
@@ -94,7 +98,7 @@ def burgers(folder: Path, share: float = 1.0) -> Example:
     points, exact = lattice(table["x"], table["t"]), table["usol"].T.reshape(-1, 1)
     return Example(
         data,
-        lambda: dde.nn.FNN([2, 20, 20, 20, 1], "tanh", "Glorot normal"),
+        lambda *widths: network_of(2, 1, widths or (20, 20, 20), "Glorot normal"),
         lambda predict: relative(predict(points), exact),
         adam=15_000,
     )
@@ -114,8 +118,8 @@ def allen_cahn(folder: Path, share: float = 1.0) -> Example:
         place, time = x[:, :1], x[:, 1:]
         return place**2 * torch.cos(np.pi * place) + time * (1 - place**2) * u
 
-    def network() -> Any:
-        net = dde.nn.FNN([2, 20, 20, 20, 1], "tanh", "Glorot normal")
+    def network(*widths: int) -> Any:
+        net = network_of(2, 1, widths or (20, 20, 20), "Glorot normal")
         net.apply_output_transform(built_in)
         return net
 
@@ -164,7 +168,7 @@ def l_shape(folder: Path, share: float = 1.0) -> Example:
 
     return Example(
         data,
-        lambda: dde.nn.FNN([2, 50, 50, 50, 50, 1], "tanh", "Glorot uniform"),
+        lambda *widths: network_of(2, 1, widths or (50, 50, 50, 50), "Glorot uniform"),
         error,
         adam=50_000,
     )
@@ -208,8 +212,8 @@ def stokes(folder: Path, share: float = 1.0) -> Example:
         u, v, p = outputs[:, :1], outputs[:, 1:2], outputs[:, 2:]
         return torch.cat([across * u, across * (1 - y) * v, y * p], dim=1)
 
-    def network() -> Any:
-        net = dde.nn.FNN([2, 128, 128, 128, 3], "tanh", "Glorot normal")
+    def network(*widths: int) -> Any:
+        net = network_of(2, 3, widths or (128, 128, 128), "Glorot normal")
         net.apply_output_transform(built_in)
         return net
 
@@ -272,7 +276,7 @@ def reaction(folder: Path, share: float = 1.0) -> Example:
     )
     return Example(
         data,
-        lambda: dde.nn.FNN([2, 20, 20, 20, 2], "tanh", "Glorot uniform"),
+        lambda *widths: network_of(2, 2, widths or (20, 20, 20), "Glorot uniform"),
         lambda _: _furthest(unknown, {"rate": 0.1, "diffusivity": 2.0}),
         adam=80_000,
         quasi_newton=False,
@@ -311,7 +315,7 @@ def lorenz(folder: Path, share: float = 1.0) -> Example:
     )
     return Example(
         data,
-        lambda: dde.nn.FNN([1, 40, 40, 40, 3], "tanh", "Glorot uniform"),
+        lambda *widths: network_of(1, 3, widths or (40, 40, 40), "Glorot uniform"),
         lambda _: _furthest(unknown, truth),
         adam=60_000,
         quasi_newton=False,

@@ -26,6 +26,7 @@ from sciml.kernels.derivatives import MultiIndex
 from sciml.kernels.partials import Partials
 
 Function = Callable[[Tensor], Tensor]
+Distinct = tuple[Tensor, Tensor]
 Column = tuple[int, MultiIndex]  # a component of the network, and how it is differentiated
 
 
@@ -82,6 +83,8 @@ class Served:
     partials : Partials
     explicit : bool
         Whether expressions that contain the points are differentiated.
+    distinct : pair of tensors, optional
+        The points without repetition, and which of these each row of x is: the network looks at each once.
 
     Attributes
     ----------
@@ -92,11 +95,19 @@ class Served:
         What was asked for, in order.
     """
 
-    def __init__(self, u: Function, x: Tensor, partials: Partials, *, explicit: bool) -> None:
-        value, found = partials(u, x)
+    def __init__(
+        self, u: Function, x: Tensor, partials: Partials, *, explicit: bool, distinct: Distinct | None = None
+    ) -> None:
+        points, which = (x, None) if distinct is None else distinct
+        value, found = partials(u, points)
+
+        def spread(part: Tensor) -> Tensor:
+            part = part.reshape(len(points), -1)
+            return part if which is None else part.index_select(0, which)
+
         # A memory of its own: its columns are recognized by where they lie.
-        self.outputs = value.reshape(len(x), -1).clone(memory_format=torch.contiguous_format)
-        self._found = {index: part.reshape(self.outputs.shape) for index, part in found.items()}
+        self.outputs = spread(value).clone(memory_format=torch.contiguous_format)
+        self._found = {index: spread(part) for index, part in found.items()}
         self.inputs = x.detach().clone().requires_grad_(explicit)
         if explicit:  # the chain rule needs them all, those of a frozen network too
             for part in (self.outputs, *self._found.values()):

@@ -14,7 +14,7 @@ from sciml.calling import dtype_of
 from sciml.errors import ConfigError
 from sciml.kernels.derivatives import MultiIndex
 from sciml.kernels.partials import Partials
-from sciml.pinns.bridge.derivatives import Missing, Served, Unserved, agree, recorded
+from sciml.pinns.bridge.derivatives import Distinct, Missing, Served, Unserved, agree, recorded
 from sciml.pinns.bridge.points import Array, Points, conditions_at, installed
 from sciml.pinns.deepxde_import import imported, precision
 
@@ -70,7 +70,7 @@ class Evaluation:
                 found = losses(None, values, _itself, inputs, SimpleNamespace(net=network), aux=aux)
             return list(found)
 
-        return self._call(model, x, ask)
+        return self._call(model, x, ask, points.distinct(dtype, x.device))
 
     def residuals(self, model: nn.Module, rows: Tensor) -> list[Tensor]:
         """Each residual of the equation at these rows alone, without gradients."""
@@ -89,16 +89,16 @@ class Evaluation:
         dtype = dtype_of(model)
         return dtype, points.tensor(dtype, next(model.parameters()).device)
 
-    def _call(self, model: nn.Module, x: Tensor, ask: Ask) -> list[Tensor]:
+    def _call(self, model: nn.Module, x: Tensor, ask: Ask, distinct: Distinct | None = None) -> list[Tensor]:
         outside = torch.is_grad_enabled()
         # Derivatives need graphs, whoever asks.
         with torch.enable_grad(), precision(x.dtype, x.device):
             if self.mode is None:
-                self._decide(model, x, ask)
+                self._decide(model, x, ask, distinct)
             found: list[Tensor] | None = None
             if self.mode == KERNELS:
                 try:
-                    found = self._served(model, x, ask)[1]
+                    found = self._served(model, x, ask, distinct)[1]
                 except Unserved:
                     self._give_up("the equation asks for something else than before")
             if found is None:
@@ -121,12 +121,14 @@ class Evaluation:
         finally:
             self.deepxde.grad.clear()
 
-    def _served(self, model: nn.Module, x: Tensor, ask: Ask) -> tuple[Served, list[Tensor]]:
+    def _served(
+        self, model: nn.Module, x: Tensor, ask: Ask, distinct: Distinct | None
+    ) -> tuple[Served, list[Tensor]]:
         """Derivatives and errors with ours; what is missing in the pass is known in the next one."""
         while True:
             if self._partials is None:
                 self._partials = Partials(self._wanted, x.shape[1])
-            served = Served(model, x, self._partials, explicit=self._explicit)
+            served = Served(model, x, self._partials, explicit=self._explicit, distinct=distinct)
             try:
                 with served.serving(self.deepxde):
                     return served, ask(served.inputs, served.outputs)
@@ -137,13 +139,13 @@ class Evaluation:
                     self._wanted.add(missing.index)
                     self._partials = None
 
-    def _decide(self, model: nn.Module, x: Tensor, ask: Ask) -> None:
+    def _decide(self, model: nn.Module, x: Tensor, ask: Ask, distinct: Distinct | None) -> None:
         """Compare both ways once: networks may mix rows, equations may differentiate by themselves."""
         theirs: list[Tensor] = []
         with recorded(self.deepxde, theirs):
             outputs, errors = self._plain(model, x, ask)
         try:
-            served, own = self._served(model, x, ask)
+            served, own = self._served(model, x, ask, distinct)
         except Exception as error:  # the same call has just worked without kernels
             self._give_up(f"{type(error).__name__}: {error}")
             return

@@ -49,6 +49,7 @@ def from_deepxde(
     weights: Mapping[str, float] | Sequence[float] | None = None,
     every: int | None = None,
     sampler: Sampler | None = None,
+    points: int | None = None,
     kernels: bool = True,
 ) -> DeepXDEResidual:
     """A ``dde.data.PDE`` or ``dde.data.TimePDE``, unchanged, as what our trainer minimizes.
@@ -73,6 +74,8 @@ def from_deepxde(
     sampler : Sampler, optional
         Instead of ``every``: chooses the points inside, such as `sciml.pinns.samplers.RAD` or ``R3``, out of
         random points of the geometry.  All others stay.
+    points : int, optional
+        How many the sampler chooses, from the first step on; as many as the data have by default.
     kernels : bool
         Without, DeepXDE computes all derivatives.
 
@@ -108,7 +111,13 @@ def from_deepxde(
     ['equation', 'dirichlet']
     """
     return DeepXDEResidual(
-        data, external=external, weights=weights, every=every, sampler=sampler, kernels=kernels
+        data,
+        external=external,
+        weights=weights,
+        every=every,
+        sampler=sampler,
+        points=points,
+        kernels=kernels,
     )
 
 
@@ -123,6 +132,7 @@ class DeepXDEResidual(Objective):
         weights: Mapping[str, float] | Sequence[float] | None = None,
         every: int | None = None,
         sampler: Sampler | None = None,
+        points: int | None = None,
         kernels: bool = True,
     ) -> None:
         check_data(data)
@@ -130,8 +140,12 @@ class DeepXDEResidual(Objective):
             raise ConfigError(
                 f"from_deepxde: takes a number of steps, every >= 1, or a sampler, got {every} and {sampler}."
             )
+        if points is not None and (sampler is None or points < 1):
+            raise ConfigError(
+                f"from_deepxde: {points} points take a sampler that chooses them, got {sampler}."
+            )
         self.data = data
-        self.every, self.sampler = every, sampler
+        self.every, self.sampler, self.count = every, sampler, points
         self._evaluation = Evaluation(data, kernels=kernels)
         self._external = _named_tensors(external)
         self._weights = weights
@@ -154,6 +168,7 @@ class DeepXDEResidual(Objective):
             "weights": self._weights if self._weights is None else _plain(self._weights),
             "every": self.every,
             "sampler": self.sampler,
+            "count": self.count,
         }
 
     # Points.
@@ -163,7 +178,7 @@ class DeepXDEResidual(Objective):
         if step and self.every is not None and step % self.every == 0:
             self.points = redrawn(self.data, self.points, stream.seed(step))
             self._draws += 1
-        elif step and self.sampler is not None:
+        elif self.sampler is not None and (step or self.count is not None):
             self._choose(self.sampler, step, model, streams)
         x = self.points.tensor(dtype_of(model), next(model.parameters()).device)
         shared = {"points": x, "draw": torch.tensor(self._draws)}
@@ -174,10 +189,11 @@ class DeepXDEResidual(Objective):
     def _choose(self, sampler: Sampler, step: int, model: nn.Module, streams: Streams) -> None:
         """Points inside by the residual there; the state of the sampler begins with those of the data."""
         assert self._inside is not None
-        if self._state is None:
+        if self._state is None and self.count is None:
             self._state = {"rows": torch.as_tensor(self.points.x_all[self._inside])}
         before = self._state
-        site = Site(self._random_rows, int(self._inside.sum()), lambda rows: self._score(model, rows))
+        count = int(self._inside.sum()) if self.count is None else self.count
+        site = Site(self._random_rows, count, lambda rows: self._score(model, rows))
         self._state = sampler.draw(before, site, step, streams.of("points/equation"))
         if self._state is not before:
             rows = self._state["rows"].cpu().numpy()

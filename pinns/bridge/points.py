@@ -17,6 +17,7 @@ from sciml.pinns.deepxde_import import quiet, seeded
 Array = NDArray[np.floating[Any]]
 
 _RANDOM = ("pseudo", "LHS")  # what gives other points when asked again
+_WORTH = 0.9  # share of distinct rows below which it pays to look at each once
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,22 @@ class Points:
             self._kept[key] = torch.as_tensor(self.x).to(device, dtype)
         found: Tensor = self._kept[key]
         return found
+
+    def distinct(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """Each row once, and which of these every row is; None where too few repeat to be worth it.
+
+        DeepXDE lists the rows of conditions a second time among all points, and once for every condition.
+        """
+        key = ("distinct", dtype, device)
+        if key not in self._kept:
+            rows = self.array(dtype)
+            once, which = np.unique(rows, axis=0, return_inverse=True)
+            self._kept[key] = None
+            if len(once) < _WORTH * len(rows):
+                found = torch.as_tensor(once), torch.as_tensor(which.reshape(-1))
+                self._kept[key] = tuple(tensor.to(device) for tensor in found)
+        kept: tuple[Tensor, Tensor] | None = self._kept[key]
+        return kept
 
     def values(self, key: Any, compute: Callable[[], Tensor]) -> Tensor:
         """Values of a condition at its rows, computed once unless something is learned in them."""

@@ -383,6 +383,32 @@ def test_samplers_choose_the_points_inside(sampler: RAD | R3, dde: Any) -> None:
         assert float(inside.detach().mean()) == pytest.approx(1e4 / 24, rel=0.3)
 
 
+def test_a_sampler_may_take_another_number_of_points(dde: Any) -> None:
+    data, net = heat(dde), network()
+    loss = from_deepxde(data, sampler=RAD(every=2, pool=4), points=12)
+    for step in range(5):
+        terms = loss.terms(net, loss.draw(step, net, Streams(0)))
+        assert len(loss.points.x_all) == 16 + 12 and len(terms["equation"].values) == 16 + 12
+    assert len(data.train_x_all) == 16 + 30
+    with pytest.raises(ConfigError, match="5 points take a sampler"):
+        from_deepxde(data, points=5)
+
+
+def test_the_network_looks_at_each_point_once(dde: Any) -> None:
+    """Rows of conditions are among all points, and here those of three conditions are the same."""
+
+    def conditions(space: Any) -> list[Any]:
+        return [dde.icbc.DirichletBC(space, lambda x: x[:, 1:], everywhere) for _ in range(3)]
+
+    data, net = heat(dde, conditions=conditions), network()
+    wanted, loss = theirs(dde, data, net), from_deepxde(data)
+    loss.check(net)
+    seen: list[int] = []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    torch.testing.assert_close(ours(loss, net), wanted, rtol=1e-12, atol=1e-16)
+    assert loss.derivatives == "kernels" and len(loss.points.x) == 46 + 3 * 8 and set(seen) == {46}
+
+
 # Training.
 
 
