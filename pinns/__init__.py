@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from sciml.pinns.constrained import Constrained, Coordinates
     from sciml.pinns.csg import Difference, Intersection, Renamed, Union
+    from sciml.pinns.curriculum import Climb, climb
     from sciml.pinns.deepxde_geometry import DeepXDEGeometry, domain_from_deepxde, geometry_from_deepxde
     from sciml.pinns.distances import distance
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
@@ -90,6 +91,8 @@ __all__ = [
     "solve",
     "march",
     "March",
+    "climb",
+    "Climb",
     "Attempt",
     "Fields",
     "fields_of",
@@ -144,6 +147,8 @@ _DEFINED_IN = {
     "solve": "solving",
     "march": "marching",
     "March": "marching",
+    "climb": "curriculum",
+    "Climb": "curriculum",
     "Attempt": "solving",
     "Fields": "fields",
     "fields_of": "fields",

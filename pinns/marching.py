@@ -87,9 +87,12 @@ def march(
     window should be longer than a Lyapunov time.  A network with conditions built in stands upon all before
     it, so the last of K windows costs K times the first; ``hard=False`` in the recipe avoids that.
 
+    Sequence-to-sequence training as published is a march with ``overlap=0``, ``warm=False`` and a recipe with
+    ``hard=False``: the loss of each window asks for what the network before has at its start.
+
     Source: Krishnapriyan et al., Characterizing possible failure modes in physics-informed neural networks,
-    NeurIPS 2021 (sequence to sequence); for the overlap Wang, Sankaran and Perdikaris, Comput. Methods Appl.
-    Mech. Eng. 421 (2024).
+    NeurIPS 2021, section 5 (sequence to sequence); for the overlap Wang, Sankaran and Perdikaris, Comput.
+    Methods Appl. Mech. Eng. 421 (2024).
 
     Examples
     --------

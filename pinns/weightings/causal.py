@@ -35,7 +35,10 @@ class Causal(Weighting):
     of all residuals.  Slabs without points are left out.
 
     Training has converged when the least weight is near 1 at the last epsilon.  Rows of the run tell, under
-    ``weighting``: ``epsilon``; ``least``, the least weight; and ``mean_least``, its moving average.
+    ``weighting``: ``epsilon``; ``least``, the least weight; ``mean_least``, its moving average; and
+    ``converged``, whether that is above delta at the last epsilon.  Who wants to stop there leaves the loop,
+    ``for step in Attempt(problem, recipe).steps()``; nothing stops by itself, since with a single epsilon of
+    1 losses of a hundredth are enough for it.
 
     Parameters
     ----------
@@ -127,10 +130,12 @@ class Causal(Weighting):
         return earlier * self.slabs // len(times)
 
     def facts(self, state: State) -> dict[str, float]:
+        level, mean = int(state["level"]), float(state["mean_least"])
         return {
-            "epsilon": self.epsilons[int(state["level"])],
+            "epsilon": self.epsilons[level],
             "least": float(state["weights"].min()),
-            "mean_least": float(state["mean_least"]),
+            "mean_least": mean,
+            "converged": level + 1 == len(self.epsilons) and mean > self.delta,
         }
 
     def _renewed(self, state: State | None, scene: Scene, slab: Tensor, counts: Tensor, step: int) -> State:

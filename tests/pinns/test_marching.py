@@ -36,6 +36,7 @@ from sciml.pinns.networks import MLP
 from sciml.pinns.problem import Ansatz, residuals
 from sciml.pinns.samplers import R3, Sobol
 from sciml.pinns.weightings import Causal
+from sciml.streams import Streams
 
 NETWORK = partial(MLP, width=8, depth=2)
 
@@ -231,6 +232,29 @@ def test_it_marches_to_the_solution(problem: Problem, warm: bool) -> None:
     # 8e-3, warm and asked for 1.1e-2, with these few steps; 0.77 for what stays where it starts.
     assert problem.relative_l2(found.model) < 5e-2
     assert all(p.dtype == torch.float64 and not p.requires_grad for p in found.model.parameters())
+
+
+class Piece(Growth):
+    """Growth between two times, from given values."""
+
+    def __init__(self, start: float, end: float, value: Any) -> None:
+        self.domain = Domain(Box(((0.0, 1.0),)), time=(start, end))  # type: ignore[misc]
+        self.conditions = (Initial(value),)  # type: ignore[misc]
+
+
+def test_sequence_to_sequence_training_is_a_march_without_overlap() -> None:
+    """By hand: a fresh network for each piece, asked for what the frozen one before has at its start."""
+    recipe = replace(SHORT, hard=False, stages=SHORT.stages[:1])
+    found = march(Growth(), windows=[1.5, 2.0], recipe=recipe, overlap=0.0)
+    value: Any = 1.0
+    for k, (start, end) in enumerate([(1.0, 1.5), (1.5, 2.0), (2.0, 3.0)]):
+        seed = Streams(0).of("window").seed(k)
+        piece = Piece(start, end, value)
+        model = recipe.model(piece, seed)
+        recipe.trainer(seed).fit(model, recipe.objective(piece))
+        own = found.model.models[k].parameters()
+        assert all(torch.equal(one, other) for one, other in zip(model.parameters(), own, strict=True))
+        value = model.requires_grad_(False)
 
 
 def weights_of(found: March) -> list[bytes]:

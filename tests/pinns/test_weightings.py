@@ -182,6 +182,18 @@ def test_epsilon_grows_when_the_least_weight_stays_near_one() -> None:
     assert [epsilon for epsilon, _ in hurried] == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 3.0]
 
 
+def test_it_has_converged_when_the_last_epsilon_has() -> None:
+    causal = Causal((1.0, 2.0), slabs=3, delta=0.9, memory=0.5)
+    state, told = None, []
+    for step in range(9):
+        state, _ = causal.weigh(state, scene(*thirds(0.0, 0.0, 0.0)), step)
+        told.append(causal.facts(state)["converged"])
+    # Averages 1/2, 3/4, 7/8, 15/16 are above 0.9 after four steps, of each epsilon.
+    assert told == [False] * 7 + [True] * 2
+    late, _ = causal.weigh(state, scene(*thirds(9.0, 0.0, 0.0)), 9)
+    assert not causal.facts(late)["converged"]
+
+
 def test_relative_epsilons_do_not_know_the_scale() -> None:
     residual, times = thirds(0.3, 0.7, 0.5)
     causal = Causal((1.0,), slabs=3, relative=True)
