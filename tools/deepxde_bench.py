@@ -70,19 +70,19 @@ class Setting:
     inside: int | None = None
 
     def sampler(self) -> Sampler | None:
-        """Fresh points for Adam, then some that stay for 500 iterations."""
+        """Fresh points for Adam, then some that stay for 200 iterations."""
         if self.inside is None:
             return None
-        return InTurn(((self.warm, Uniform(every=10)), (1, RAD(every=25, pool=10))))
+        return InTurn(((self.warm, Uniform(every=10)), (1, RAD(every=10, pool=10))))
 
 
 SETTINGS = {
-    "burgers": Setting(1.0, 1.0, (20, 20, 20), 500, 1000),
-    "allen-cahn": Setting(0.1, 1.0, (20, 20, 20), 500, 1500),
-    "l-shape": Setting(0.1, 1.0, (20, 20, 20), 300, 800),
-    "stokes": Setting(0.05, 0.1, (20, 20, 20), 300, 400),
-    "reaction": Setting(0.1, 0.05, (20, 20, 20), 300),
-    "lorenz": Setting(1.0, 1.0, (20, 20, 20), 1000),
+    "burgers": Setting(1.0, 1.0, (20, 20, 20), 200),
+    "stokes": Setting(0.04, 0.1, (20, 20, 20), 200, 400),
+    "lorenz": Setting(0.5, 1.0, (20, 20, 20), 1000),
+    "reaction": Setting(0.06, 0.05, (20, 20, 20), 200),
+    "l-shape": Setting(0.06, 1.0, (20, 20, 20), 150, 800),
+    "allen-cahn": Setting(0.07, 1.0, (20, 20, 20), 200, 2000),
 }
 
 
@@ -198,7 +198,7 @@ def ours(name: str, folder: Path, seed: int, points: float, goal: dict[str, Any]
 def run(options: argparse.Namespace, folder: Path) -> None:
     torch.set_num_threads(1)
     for seed in options.seeds:
-        for name in options.problems or PROBLEMS:
+        for name in options.problems or SETTINGS:
             setting = SETTINGS[name]
             key = {
                 "problem": name,
