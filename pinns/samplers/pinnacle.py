@@ -177,6 +177,8 @@ class PINNACLE(Sampler):
     ) -> dict[str, State]:
         """A part of the points before, and behind them new ones, of all sites whose rows are drawn."""
         drawn = {name: site for name, site in sites.items() if not site.given}
+        if not drawn:
+            return {}
         budget = sum(site.count for site in drawn.values())
         new = min(budget, max(len(drawn), round(self.fresh * budget)))
         before, pools, vectors = [], [], []

@@ -346,6 +346,8 @@ def test_measurements_stay_and_more_are_made_until_they_are_enough(diverse: bool
     torch.testing.assert_close(rows[-1][:, 1], rows[-1][:, 0].exp())  # each with its own value
     all_seen = measured(Growth(), SMALL, steps=1)
     assert len(all_seen[0]) == 40
+    alone = measured(Growth(), {"data": sampler}, steps=2)  # all else by other samplers
+    assert [len(r) for r in alone] == [3, 6]
 
 
 def test_values_take_no_part_in_the_choice_of_measurements() -> None:
