@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sciml.optimizers.flat import joined, split
 
+_LEAST_BLOCK = 128  # columns; smaller products are slower than they save
+
 
 class Linearization(ABC):
     """The Jacobian J (n, P) of n residuals by P parameters."""
@@ -55,7 +57,7 @@ class Dense(Linearization):
 
     def __init__(self, matrix: Tensor, *, samples: bool, cutoff: float | None = None) -> None:
         self.matrix, self.samples, self.cutoff = matrix, samples, cutoff
-        self._square = matrix @ matrix.T if samples else matrix.T @ matrix
+        self._square = _lower_gram(matrix.T if samples else matrix)
         self._factor: tuple[float, Tensor] | None = None  # of the last damping
         self._spectrum: tuple[Tensor, Tensor] | None = None
 
@@ -90,6 +92,20 @@ class Dense(Linearization):
         values, vectors = self._spectrum
         inverse = torch.where(values > self.cutoff * values[-1], 1 / (values + damping), 0.0)
         return vectors @ (inverse * (vectors.T @ right))
+
+
+def _lower_gram(matrix: Tensor) -> Tensor:
+    """The lower triangle of ``matrix^T matrix``, which is all that Cholesky's method reads.
+
+    What is above is left out block by block: 8 blocks save 7 of 16 products.
+    """
+    size = matrix.shape[1]
+    block = max(_LEAST_BLOCK, -(-size // 8))
+    found = matrix.new_zeros(size, size)
+    for start in range(0, size, block):
+        columns = matrix[:, start : start + block]
+        torch.mm(matrix[:, start:].T, columns, out=found[start:, start : start + block])
+    return found
 
 
 class Products(Linearization):
