@@ -8,11 +8,12 @@ schedules of torch, a closed list of torch.nn classes, and installed entry point
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -31,8 +32,18 @@ _OPTIMIZERS = "sciml.optimizers."
 _ENTRY_POINT_GROUPS = ("sciml.operators", "sciml.datasets", "sciml.problems")
 
 
+# What stands in the signature of a dataclass for a default that is made.
+_MADE = (
+    inspect.signature(dataclasses.make_dataclass("_", [("x", list, dataclasses.field(default_factory=list))]))
+    .parameters["x"]
+    .default
+)
+
+
 def describable(cls: type[T]) -> type[T]:
     """Class decorator: instances keep the arguments they were constructed with, defaults included.
+
+    Of a dataclass these are also the values that a ``default_factory`` makes.
 
     Examples
     --------
@@ -45,20 +56,31 @@ def describable(cls: type[T]) -> type[T]:
     """
     original = cls.__init__
     signature = inspect.signature(original)
+    factories = _factories(cls, signature)
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         bound = signature.bind(self, *args, **kwargs)
+        missing = factories.keys() - bound.arguments.keys()
+        bound.arguments.update({name: factories[name]() for name in missing})
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         arguments.pop(next(iter(arguments)))
-        # Past torch.nn.Module.__setattr__ and frozen dataclasses: this is a record, not a part.
+        original(*bound.args, **bound.kwargs)
+        # After the constructor, which may have called that of a describable parent. Past
+        # torch.nn.Module.__setattr__ and frozen dataclasses: this is a record, not a part.
         object.__setattr__(self, "_arguments", arguments)
-        original(self, *args, **kwargs)
 
     cls.__init__ = __init__  # type: ignore[method-assign]
     cls._describable = cls.__qualname__  # type: ignore[attr-defined]
     return cls
+
+
+def _factories(cls: type, signature: inspect.Signature) -> dict[str, Any]:
+    """What makes the defaults of a dataclass's arguments, where its constructor says so."""
+    made = [name for name, parameter in signature.parameters.items() if parameter.default is _MADE]
+    fields: Mapping[str, dataclasses.Field[Any]] = getattr(cls, "__dataclass_fields__", {})
+    return {name: fields[name].default_factory for name in made}
 
 
 def describe(value: Any) -> Any:

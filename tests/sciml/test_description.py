@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,8 @@ from sciml.errors import ConfigError
 from sciml.grid import Grid
 from sciml.metrics import relative_h1, relative_l2
 from sciml.operators.fno import FNO
+from sciml.pinns.recipe import Stage
+from sciml.pinns.samplers import Uniform
 from sciml.trainer import EarlyStop, Phase
 
 
@@ -69,6 +72,29 @@ def test_subclass_does_not_inherit_the_record_of_its_parent() -> None:
 
     assert describe(Parent(1))["arguments"] == {"a": 1}
     assert describe(Child(1))["arguments"] is None
+
+
+def test_a_default_that_is_made_is_recorded_as_what_it_is() -> None:
+    @describable
+    @dataclass(frozen=True)
+    class Parent:
+        name: str
+        rates: list[float] = field(default_factory=lambda: [0.5])
+        size: int = field(default=3, kw_only=True)
+
+    @describable
+    class Child(Parent):
+        def __init__(self, rates: int = 7) -> None:
+            super().__init__(str(rates))
+
+    made = Parent("a")
+    assert describe(made)["arguments"] == {"name": "a", "rates": [0.5], "size": 3}
+    assert made == Parent("a", [0.5]) and made.rates is not Parent("a").rates
+    assert describe(Parent("a", [1.0], size=2))["arguments"] == {"name": "a", "rates": [1.0], "size": 2}
+    assert describe(Child())["arguments"] == {"rates": 7} and Child().rates == [0.5]
+    # A change of what is made is a change of the description, as of any other default.
+    stage = json.loads(json.dumps(describe(Stage(partial(AdamW, lr=1e-3), 5))))
+    assert stage["arguments"]["sampler"] == describe(Uniform())
 
 
 @pytest.mark.parametrize(
