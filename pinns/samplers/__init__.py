@@ -13,6 +13,7 @@ from sciml.pinns.samplers.rar_d import RARD
 from sciml.pinns.samplers.sampler import Sampler, Site
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.samplers.vrba import VRBA
 
 __all__ = [
     "PINNACLE",
@@ -20,6 +21,7 @@ __all__ = [
     "RAD",
     "RAR",
     "RARD",
+    "VRBA",
     "CausalR3",
     "GridPoints",
     "Halton",

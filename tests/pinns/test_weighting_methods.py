@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from sciml.errors import ConfigError
+from sciml.kernels import d, evaluate
 from sciml.kernels.estimators import Hutchinson
 from sciml.objective import Term
 from sciml.optimizers.linearization import by_rows
-from sciml.pinns import Recipe, Residual, Stage, problems
+from sciml.pinns import Box, Domain, Initial, Problem, Recipe, Residual, Stage, problems
 from sciml.pinns.networks import MLP
-from sciml.pinns.samplers import R3, Sobol
+from sciml.pinns.samplers import R3, RAD, VRBA, Site, Sobol
 from sciml.pinns.weightings import (
     NTK,
     Exponential,
@@ -32,7 +35,22 @@ from sciml.pinns.weightings import (
     SelfAdaptive,
 )
 from sciml.pinns.weightings.points import taken_over
-from sciml.streams import Streams
+from sciml.streams import Stream, Streams
+
+
+class Growth(Problem):
+    """u' = u on a line that it ignores, from what is given."""
+
+    domain = Domain(Box(((0.0, 1.0),)), time=(0.0, 1.0))
+    conditions: tuple[Initial, ...] = ()
+
+    def __init__(self, start: Initial) -> None:
+        self.conditions = (start,)
+
+    def residual(self, u: Any, x: Tensor) -> Tensor:
+        value, slope = evaluate(u, x, [d("t", variables="xt")])
+        return slope - value
+
 
 THETA = nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
@@ -288,6 +306,20 @@ def test_the_exponential_potential_sharpens() -> None:
     assert found == pytest.approx([1 / 2, 1 / 10, 1 / 1000])
 
 
+def test_a_potential_is_a_density_too() -> None:
+    """Of points: RAD's for the square; for the exponential at step t, (t + 2)^(r / max r - 1)."""
+    domain = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
+    size: Any = lambda x: x[:, 0]  # noqa: E731
+    site, stream = Site(domain.interior, 500, size), Stream(0, "points")
+    first = RAD().redraw(None, site, 0, stream)
+    squares = VRBA(potential=Power(2.0)).redraw(first, site, 9, stream)["rows"]
+    assert torch.equal(squares, RAD().redraw(first, site, 9, stream)["rows"])
+    rows = VRBA(offset=0.0, pool=100).redraw(first, site, 98, stream)["rows"]
+    # Under 100^(x - 1) the mean of x is 1 / (1 - 1 / 100) - 1 / log(100).
+    expected = 1 / 0.99 - 1 / math.log(100)  # of 500 points to 1.1 %, one standard error
+    assert float(rows[:, 0].mean()) == pytest.approx(expected, rel=0.05)
+
+
 # New points.
 
 
@@ -330,6 +362,40 @@ def test_fixed_points_have_the_published_method() -> None:
     gained = batches[2]["equation/factor"][order]
     # Of constant residuals Adam makes steps of its rate, but for eps: equal for all that are not tiny.
     torch.testing.assert_close(gained, torch.full_like(gained, 1.015**2), rtol=1e-3, atol=0)
+
+
+# Losses.
+
+
+def test_values_of_conditions_are_never_stored() -> None:
+    """Trap: values cached by object are stale after a redraw, and have no graph the second time."""
+    known = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    problem = Growth(Initial(lambda x: known * x[:, 0]))
+    recipe = Recipe(network=partial(MLP, width=4, depth=1), hard=False, points=20)
+    model, objective = recipe.model(problem, 0), recipe.objective(problem)
+    for step, factor in enumerate((2.0, 2.0, 5.0)):
+        with torch.no_grad():
+            known.fill_(factor)
+        batch = objective.draw(step, model, Streams(0))
+        rows = batch["initial/rows"]
+        term = objective.terms(model, batch)["initial"]
+        torch.testing.assert_close(term.values, model(rows) - factor * rows[:, 0], rtol=1e-13, atol=1e-15)
+        known.grad = None
+        term.mean().backward()
+        expected = -2 * (term.values * rows[:, 0]).mean().detach()
+        torch.testing.assert_close(known.grad, expected, rtol=1e-12, atol=0)
+
+
+def test_acceptance_recipes_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step with few points: problems, recipes and baselines fit each other."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    known = import_module("weighting_recipes").ACCEPTANCE
+    for found in known.values():
+        for recipe in (found.recipe, found.baseline):
+            shown = replace(recipe, points=20, stages=(replace(recipe.stages[0], steps=1),))
+            model, objective = shown.model(found.problem, 0), shown.objective(found.problem)
+            objective.check(model)
+            assert math.isfinite(shown.trainer(0).fit(model, objective).history[-1]["loss"])
 
 
 def test_refusals() -> None:
