@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.pinns.samplers.pool import check_growth, grown
-from sciml.pinns.samplers.sampler import Sampler, Site, State
+from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every
 from sciml.streams import Stream
 
 
@@ -63,20 +63,13 @@ class RAR(Sampler):
     enough: float = 0.0
 
     def __post_init__(self) -> None:
-        check_growth("RAR", self.every, self.added, self.limit, self.pool)
+        check_every("RAR", self.every)
+        check_growth("RAR", self)
         if self.enough < 0:
             raise ConfigError(f"RAR: enough must not be negative, got {self.enough}.")
 
     def redraw(self, state: State | None, site: Site, step: int, stream: Stream) -> State:
-        return grown(
-            state,
-            site,
-            stream.generator(step),
-            added=self.added,
-            limit=self.limit,
-            pool=self.pool,
-            choose=self._largest,
-        )
+        return grown(state, site, stream.generator(step), self, self._largest)
 
     def _largest(self, size: Tensor, count: int, generator: Generator) -> Tensor:
         if size.mean() < self.enough:

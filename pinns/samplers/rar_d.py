@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.pinns.samplers.pool import check_growth, density, grown, without_replacement
-from sciml.pinns.samplers.sampler import Sampler, Site, State
+from sciml.pinns.samplers.sampler import Sampler, Site, State, check_every
 from sciml.streams import Stream
 
 
@@ -54,22 +54,15 @@ class RARD(Sampler):
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        check_growth("RARD", self.every, self.added, self.limit, self.pool)
+        check_every("RARD", self.every)
+        check_growth("RARD", self)
         if self.power < 0 or self.offset < 0:
             raise ConfigError(
                 f"RARD: power and offset must not be negative, got {self.power}, {self.offset}."
             )
 
     def redraw(self, state: State | None, site: Site, step: int, stream: Stream) -> State:
-        return grown(
-            state,
-            site,
-            stream.generator(step),
-            added=self.added,
-            limit=self.limit,
-            pool=self.pool,
-            choose=self._drawn,
-        )
+        return grown(state, site, stream.generator(step), self, self._drawn)
 
     def _drawn(self, size: Tensor, count: int, generator: Generator) -> Tensor:
         return without_replacement(density(size, self.power, self.offset), count, generator)
