@@ -41,6 +41,16 @@ class VRBA(Sampler):
     -----
     Source: Toscano et al., arXiv:2509.14198 (2025).  Its code draws from a fixed pool, whose points have an
     average of q over time; a fresh pool has none, which is that average without memory.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Box, Domain
+    >>> domain = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
+    >>> site = Site(domain.interior, 100, lambda x: x[:, 0])  # residuals grow from left to right
+    >>> sampler, stream = VRBA(offset=0.0), Stream(0, "points")
+    >>> rows = sampler.redraw(sampler.redraw(None, site, 0, stream), site, 1000, stream)["rows"]
+    >>> bool(rows[:, 0].mean() > 0.8)
+    True
     """
 
     every: int = 500

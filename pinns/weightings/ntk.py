@@ -58,6 +58,17 @@ class NTK(Weighting):
     J. Comput. Phys. 449 (2022), algorithm 1, with the mean of the traces instead of their sum and a floor
     under each, as for `GradientNorm`.  Codes that call the length of the summed gradient NTK weights compute
     something else.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Residual, problems
+    >>> from sciml.pinns.recipes import PLAIN
+    >>> from sciml.streams import Streams
+    >>> problem = problems.Wave()
+    >>> loss = Residual(problem, points=50, weighting=NTK(memory=0.0))
+    >>> batch = loss.draw(0, PLAIN.model(problem, 0), Streams(0))
+    >>> bool(batch["initial/factor"] > batch["equation/factor"])  # two derivatives make a kernel large
+    True
     """
 
     every: int = 1000

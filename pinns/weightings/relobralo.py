@@ -58,7 +58,7 @@ class ReLoBRaLo(Weighting):
 
     Examples
     --------
-    >>> now, before = torch.tensor([2.0, 1.0]), torch.tensor([2.0, 2.0])  # one term stays, one is halved
+    >>> now, before = torch.tensor([[2.0, 1.0], [2.0, 2.0]]).double()  # one term stays, one is halved
     >>> relative(now, before, 0.5).round(decimals=2).tolist()
     [1.46, 0.54]
     """

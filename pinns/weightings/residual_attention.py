@@ -65,6 +65,13 @@ class ResidualAttention(Weighting):
     physics-informed neural networks, Comput. Methods Appl. Mech. Eng. 421 (2024), equation 6 (RBA); Toscano
     et al., arXiv:2509.14198 (2025), algorithm 1, and its code for ``start`` (vRBA).  There lambdas belong to
     the points of a fixed pool, of which each step sees some.
+
+    Examples
+    --------
+    >>> from sciml.pinns.weightings import Exponential
+    >>> first, then = ResidualAttention(), ResidualAttention(Exponential(), memory=0.1, rate=0.9)
+    >>> [round(one.rate / (1 - one.memory), 6) for one in (first, then)]  # bounds of lambda
+    [10.0, 1.0]
     """
 
     potential: Potential = Power()  # noqa: RUF009 - a frozen value

@@ -72,6 +72,13 @@ class SelfAdaptive(Weighting):
     Source: McClenny and Braga-Neto, Self-adaptive physics-informed neural networks, J. Comput. Phys. 474
     (2023), equations 7 to 12; Adam with the learning rate and momentum here is that of their code, which
     begins with random lambdas.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Recipe, Stage
+    >>> from sciml.pinns.samplers import Sobol
+    >>> fixed = Stage(partial(Adam, lr=5e-3), 10_000, Sobol(every=10**9))
+    >>> recipe = Recipe(stages=(fixed,), hard=False, weights={"initial": 100.0}, weighting=SelfAdaptive())
     """
 
     mask: Literal["square", "softplus"] = "square"
