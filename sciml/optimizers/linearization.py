@@ -88,14 +88,14 @@ class Dense(Linearization):
     def _cut_off(self, right: Tensor, damping: float) -> Tensor:
         assert self.cutoff is not None
         if self._spectrum is None:
-            self._spectrum = torch.linalg.eigh(self._square)
+            self._spectrum = torch.linalg.eigh(self._square, UPLO="L")
         values, vectors = self._spectrum
         inverse = torch.where(values > self.cutoff * values[-1], 1 / (values + damping), 0.0)
         return vectors @ (inverse * (vectors.T @ right))
 
 
 def _lower_gram(matrix: Tensor) -> Tensor:
-    """The lower triangle of ``matrix^T matrix``, which is all that Cholesky's method reads.
+    """The lower triangle of ``matrix^T matrix``, which is all that solvers read.
 
     What is above is left out block by block: 8 blocks save 7 of 16 products.
     """

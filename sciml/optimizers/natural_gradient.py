@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError
@@ -42,8 +41,9 @@ class EnergyNaturalGradient(GaussNewton):
         Of one step.
     system : "smaller", "samples" or "parameters"
         Of which of the two matrices, :math:`J J^T` or :math:`J^T J`; the step is the same.
-    cutoff : float, optional
-        Eigenvalues up to this share of the greatest are left out; the rounding of the matrix by default.
+    cutoff : float, in [0, 1)
+        Eigenvalues up to this share of the greatest are left out.  Smaller ones lead the direction astray far
+        from the solution, and bring the last digits near it.
     damping : float
         :math:`\mu`, added to the eigenvalues that stay.
     momentum : float, in [0, 1)
@@ -68,7 +68,9 @@ class EnergyNaturalGradient(GaussNewton):
     turns them to the gradient, where the residuals bend; it adds the acceleration of the geodesic.
 
     The public code evaluates all 31 lengths and takes the best; here the search ends at the first minimum,
-    which is at length 1 near the solution.  Without momentum where that leads upward.
+    which is at length 1 near the solution.  Its cut-off is the rounding of the matrix, with which a small
+    network of two hidden layers hardly moved on Poisson's equation in 20 iterations; with 1e-10 it arrived.
+    Momentum is left out where it leads upward.
 
     Source: Müller and Zeinhofer, *Achieving High Accuracy with PINNs via Energy Natural Gradient Descent*
     (ICML 2023); Goldshlager, Abrahamsen and Lin, *J. Comput. Phys.* 516 (2024) 113351, for samples and
@@ -93,7 +95,7 @@ class EnergyNaturalGradient(GaussNewton):
         *,
         iterations: int = 10,
         system: Side = "smaller",
-        cutoff: float | None = None,
+        cutoff: float = 1e-10,
         damping: float = 0.0,
         momentum: float = 0.0,
         tolerance: float = 0.0,
@@ -102,8 +104,8 @@ class EnergyNaturalGradient(GaussNewton):
             raise ConfigError(
                 f"EnergyNaturalGradient: system is 'smaller', 'samples' or 'parameters', got {system!r}."
             )
-        fits = iterations >= 1 and damping >= 0 and 0 <= momentum < 1 and tolerance >= 0
-        if not fits or (cutoff is not None and not 0 <= cutoff < 1):
+        fits = iterations >= 1 and damping >= 0 and tolerance >= 0
+        if not (fits and 0 <= cutoff < 1 and 0 <= momentum < 1):
             raise ConfigError(
                 "EnergyNaturalGradient: needs iterations >= 1, damping and tolerance >= 0, 0 <= cutoff < 1 "
                 f"and 0 <= momentum < 1, got {iterations}, {damping}, {tolerance}, {cutoff} and {momentum}."
@@ -120,12 +122,11 @@ class EnergyNaturalGradient(GaussNewton):
 
     def _linearized(self, r: Tensor, jacobian: Residuals | None) -> Linearization:
         group = self.param_groups[0]
-        rounding = torch.finfo(r.dtype).eps * max(len(r), self._flat.size)
         return self._dense(
             r,
             jacobian,
             group["system"],
-            cutoff=rounding if group["cutoff"] is None else group["cutoff"],
+            cutoff=group["cutoff"],
             instead="sciml.optimizers.LevenbergMarquardt with system='matrix-free'",
         )
 

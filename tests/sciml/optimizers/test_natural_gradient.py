@@ -143,7 +143,7 @@ def test_momentum_that_leads_upward_is_left_out() -> None:
 def test_it_fits_a_network(system: Any) -> None:
     """Far from the solution the least directions are noise, and no length of them helps: they are cut off."""
     model = network(8 if system == "samples" else 5)
-    optimizer = EnergyNaturalGradient(model.parameters(), iterations=20, system=system, cutoff=1e-6)
+    optimizer = EnergyNaturalGradient(model.parameters(), iterations=20, system=system)
     first = optimizer.step(fitted(model))
     last = float(fitted(model).residuals().detach().square().sum())
     # Other processors round differently along the way.
