@@ -16,6 +16,7 @@ from sciml.errors import ConfigError
 from sciml.feeding import cleared
 from sciml.kernels.spectral import without_autocast
 
+LAYERS = 4  # widths of layers along a boundary
 FLOOR = 1e-12  # of mean weights that are divided by: below, slopes would overflow single precision
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -117,6 +118,20 @@ def with_waves(coordinates: Tensor, count: int) -> Tensor:
     phases = [pi * number * coordinates for number in range(1, count + 1)]
     waves = [wave(phase) for phase in phases for wave in (torch.sin, torch.cos)]
     return torch.cat((coordinates, *waves), dim=-1)
+
+
+def with_layers(distances: Tensor, waves: int) -> Tensor:
+    """Distances (batch, point, d) to boundaries in the unit box as `with_waves`, and ``exp(-distance / δ)``.
+
+    δ halves four times from 1/4 on: layers along a boundary, as thin as a thirty-second of the box.
+
+    Examples
+    --------
+    >>> with_layers(torch.zeros(1, 1, 1), 0)
+    tensor([[[0., 1., 1., 1., 1.]]])
+    """
+    layers = [torch.exp(-distances * 2**power) for power in range(2, 2 + LAYERS)]
+    return torch.cat((with_waves(distances, waves), *layers), dim=-1)
 
 
 def mlp(into: int, hidden: int, out: int) -> nn.Sequential:

@@ -13,18 +13,18 @@ from torch.nn.functional import silu
 
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
-from sciml.operators.attention import check_heads, in_heads, mlp, out_of_heads, slice_means, with_waves
+from sciml.operators.attention import LAYERS, check_heads, mlp, with_layers, with_waves
 from sciml.operators.box import check_counts
 from sciml.operators.cloud import Cloud
+from sciml.operators.physics_attention import Forced, Linearly, PhysicsAttention
 from sciml.operators.properties import Properties
-from sciml.operators.stencils import Beyond, Boundary, Stencil, boundary_per_axis, suited_boundary
+from sciml.operators.stencils import Beyond, Boundary, boundary_per_axis, suited_boundary
 
 if TYPE_CHECKING:
     from sciml.grid import Grid
 
 Words = Sequence[Beyond]
 
-TEMPERATURE, COLDEST, HOTTEST = 0.5, 0.1, 5.0  # at the start, and bounds, of the authors' code for grids
 SLOWEST = 1e-4  # frequency at which time is told, the least; of the authors' code, as the network behind it
 SPREAD, OF_WIDTH = 0.02, 128  # standard deviation of the weights at the start, published for this width
 
@@ -49,6 +49,12 @@ class Sliced:
         and cosine of π k ξ for k from 1 to this number.
     time : float, optional
         All points are told the ``time`` of the sample over this time; None does not tell it.
+    affine : sequence of int
+        Positions, among the channels of the input and then the numbers of the sample, of those in which the
+        output is affine, whatever the others are: sources and boundary values of a linear equation.
+    distances : sequence of int
+        Positions of channels that are distances to a boundary in the unit box: they are told with waves, as
+        coordinates are, and with layers, see `sciml.operators.attention.with_layers`.
 
     Raises
     ------
@@ -62,9 +68,12 @@ class Sliced:
     expansion: int = 1
     waves: int = 0
     time: float | None = None
+    affine: Sequence[int] = ()
+    distances: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        counts = {name: value for name, value in asdict(self).items() if name != "time"}
+        others = ("time", "affine", "distances")
+        counts = {name: value for name, value in asdict(self).items() if name not in others}
         check_counts("Sliced", {**counts, "waves": self.waves + 1})
         if self.time is not None and not self.time > 0:
             raise ConfigError(f"Sliced: time is positive or None, got {self.time}.")
@@ -103,6 +112,15 @@ class Transolver(nn.Module):
     ``T' = softmax(T W_q (T W_k)^T / sqrt(h)) T W_v``, ``P_i = W Σ_g s_ig T'_g``:
 
     tokens are means over slices, so that their number does not grow with that of the points.
+
+    With ``Sliced(affine=...)`` the forcing b, such as sources and boundary values, is kept from z, and u is
+    affine in it exactly, with coefficients that z decides. A stream v of as many channels goes through the
+    same slices, mixed by the same matrix A = softmax(...) of T, and nothing bends it:
+
+    ``v_0 = W ((1 + h) ⊙ E (b, 1))``, ``v ↦ v + W Σ_g s_ig (A V W_c)_g`` with ``V_g`` the means of ``W v_i``,
+    ``v ↦ v + W (σ(W₃ N z) ⊙ W v)``, and ``u = mean(G N z_depth ⊙ v)`` over channels,
+
+    where h = σ(W₁ ...) and every W is another one. What b does is thus learned for all b at once.
 
     Parameters
     ----------
@@ -148,7 +166,8 @@ class Transolver(nn.Module):
     and 5.
 
     What differs from the authors' code: means over slices without 1e-5 in their denominators; temperatures
-    are bounded off grids too; the start for widths other than 128; waves; without input channels no vector is
+    are bounded off grids too; the start for widths other than 128; waves, layers and the affine stream (whose
+    weights start at the size that keeps that of values); without input channels no vector is
     added to the features, since a bias does so; time is counted in a unit of the user's.
 
     Source: Wu, Luo, Wang, Wang, Long, *Transolver: A Fast Transformer Solver for PDEs on General Geometries*,
@@ -195,11 +214,19 @@ class Transolver(nn.Module):
         words = None if stencil is None else boundary_per_axis("Transolver", stencil, rank)
         if words is not None:
             self.properties = replace(type(self).properties, needs_grid=True, resolution_bound=True)
-        into = (reference**rank or rank * (1 + 2 * self.layers.waves)) + in_channels + parameters
+        given = in_channels + parameters
+        self._affine = _positions("affine", self.layers.affine, given)
+        self._distances = _positions("distances", self.layers.distances, in_channels)
+        self._others = [n for n in range(given) if n not in (*self._affine, *self._distances)]
+        waves = 1 + 2 * self.layers.waves
+        into = (reference**rank or rank * waves) + len(self._others)
+        into += len(self._distances) * (waves + LAYERS)
         self.entrance = mlp(into, 2 * width, width)
         self.clock = _Clock(width, self.layers.time) if self.layers.time is not None else None
         self.blocks = nn.ModuleList(_Block(width, self.layers, words) for _ in range(self.layers.depth))
-        self.norm, self.exit = nn.LayerNorm(width), nn.Linear(width, out_channels)
+        self.norm = nn.LayerNorm(width)
+        self.forced = Forced(len(self._affine), width, out_channels) if self._affine else None
+        self.exit = nn.Linear(width, out_channels) if self.forced is None else nn.Identity()
         self.apply(lambda module: _start(module, SPREAD * sqrt(OF_WIDTH / width)))
 
     def forward(
@@ -240,14 +267,28 @@ class Transolver(nn.Module):
                 f"Transolver: x must have shape (batch, {self.in_channels}, *space), since the model was "
                 f"built with a stencil, got {tuple(x.shape)}. With stencil=None it takes points."
             )
-        parts = (self._places(rows.coordinates), rows.values)
+        given = self.cloud.at_every_point((rows.values,), parameters)
+        told = (self._places(rows.coordinates), *self._told(given))
         # The sum over blocks stays in the precision of the input, also under autocast.
-        z = self.entrance(self.cloud.at_every_point(parts, parameters)).to(x.dtype)
+        hidden = self.entrance[:2](torch.cat(told, dim=-1))
+        z, v = self.entrance[2](hidden).to(x.dtype), None
+        if self.forced is not None:
+            v = self.forced.enter(hidden, given[..., self._affine]).to(x.dtype)
         if self.clock is not None:
             z = z + self.clock(time, x.shape[0]).to(x.dtype)
         for block in self.blocks:
-            z = block(z, rows.mask, rows.space)
-        return rows.back(self.exit(self.norm(z)))
+            z, v = block(z, v, rows.mask, rows.space)
+        z = self.norm(z)
+        if self.forced is None or v is None:
+            return rows.back(self.exit(z))
+        return rows.back(self.forced.leave(z, v))
+
+    def _told(self, given: Tensor) -> list[Tensor]:
+        """What the network is told of (batch, point, channel), the forcing left out."""
+        if not self.layers.affine and not self.layers.distances:
+            return [given]
+        near = with_layers(given[..., self._distances], self.layers.waves)
+        return [given[..., self._others], *([near] if self.layers.distances else [])]
 
     def _places(self, coordinates: Tensor) -> Tensor:
         """What tells where a point is."""
@@ -304,72 +345,42 @@ class _Clock(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention between slices, and a network at every point."""
+    """Attention between slices, and a network at every point; for the linear stream both in its way."""
 
     def __init__(self, width: int, layers: Sliced, stencil: Words | None) -> None:
         super().__init__()
         self.norm, self.norm_at_points = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = PhysicsAttention(width, layers.heads, layers.slices, stencil)
         self.at_points = mlp(width, layers.expansion * width, width)
+        self.linearly = Linearly(width, layers.heads, layers.expansion * width) if layers.affine else None
 
-    def forward(self, z: Tensor, mask: Tensor | None, space: tuple[int, ...] | None) -> Tensor:
-        z = z + self.attention(self.norm(z), mask, space)
-        total: Tensor = z + self.at_points(self.norm_at_points(z))
-        return total
+    def forward(
+        self, z: Tensor, v: Tensor | None, mask: Tensor | None, space: tuple[int, ...] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if v is None or self.linearly is None:
+            z = z + self.attention(self.norm(z), mask, space)
+            return z + self.at_points(self.norm_at_points(z)), v
+        found, carried = self.attention.along(self.norm(z), mask, space, (self.linearly, v))
+        assert carried is not None
+        z, v = z + found, v + carried
+        hidden = self.at_points[:2](self.norm_at_points(z))
+        return z + self.at_points[2](hidden), v + self.linearly.at_points(hidden, v)
 
 
-class PhysicsAttention(nn.Module):
-    """``P`` of `Transolver`.
-
-    Parameters
-    ----------
-    width, heads, slices : int
-    stencil : words or None
-        As of `Transolver`.
-
-    Examples
-    --------
-    >>> PhysicsAttention(16, heads=2, slices=4)(torch.zeros(3, 50, 16)).shape
-    torch.Size([3, 50, 16])
-    """
-
-    def __init__(self, width: int, heads: int, slices: int, stencil: Words | None = None) -> None:
-        super().__init__()
-        self.heads, size = heads, width // heads
-        self.inward = nn.Linear(width, 2 * width) if stencil is None else Stencil(stencil, width, 2 * width)
-        self.slicing = nn.Linear(size, slices)
-        self.temperature = nn.Parameter(torch.full((heads, 1, 1), TEMPERATURE))
-        self.inner = nn.Linear(size, 3 * size, bias=False)  # queries, keys, values of the tokens
-        self.outward = nn.Linear(width, width)
-
-    def forward(self, z: Tensor, mask: Tensor | None = None, space: tuple[int, ...] | None = None) -> Tensor:
-        """(batch, point, width) -> the same; ``space`` is the shape of the grid for a stencil."""
-        places, values = (in_heads(part, self.heads) for part in self._sent(z, space).chunk(2, dim=-1))
-        weights = self.shares(places)
-        tokens = slice_means(weights, values, mask).to(z.dtype)
-        query, key, value = self.inner(tokens).chunk(3, dim=-1)
-        found = (query @ key.mT / sqrt(query.shape[-1])).softmax(dim=-1) @ value
-        result: Tensor = self.outward(out_of_heads(weights.to(found.dtype) @ found))
-        return result
-
-    def shares(self, places: Tensor) -> Tensor:
-        """How far each point belongs to each slice, (batch, heads, point, slice); sums over slices are 1."""
-        # The temperature divides the weights, of which a head has one set, and not the scores of every point.
-        colder = 1 / self.temperature.clamp(COLDEST, HOTTEST)
-        scores = places @ (self.slicing.weight.mT * colder) + self.slicing.bias * colder
-        return scores.softmax(dim=-1)
-
-    def _sent(self, z: Tensor, space: tuple[int, ...] | None) -> Tensor:
-        """What every point sends: (batch, point, 2 width)."""
-        if space is None or isinstance(self.inward, nn.Linear):
-            sent: Tensor = self.inward(z)
-            return sent
-        field: Tensor = self.inward(z.mT.reshape(z.shape[0], z.shape[2], *space))
-        return field.flatten(2).mT
+def _positions(name: str, chosen: Sequence[int], given: int) -> list[int]:
+    if len(set(chosen)) != len(chosen) or not all(0 <= number < given for number in chosen):
+        raise ConfigError(
+            f"Sliced: {name} holds different positions of channels, here from 0 to {given - 1}, got "
+            f"{tuple(chosen)}."
+        )
+    return list(chosen)
 
 
 def _start(module: nn.Module, spread: float) -> None:
-    if isinstance(module, nn.Linear):
+    """Weights at the start; a module comes after those within it."""
+    if isinstance(module, (Linearly, Forced)):
+        module.start()
+    elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

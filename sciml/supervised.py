@@ -23,6 +23,7 @@ from sciml.streams import Streams
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 
@@ -57,8 +58,9 @@ class Supervised(Objective):
     workers : int
         Processes that read ahead.  0 keeps small data in memory and reads large data in the training process.
     points : int, optional
-        On points and meshes a step sees so many random ones of each sample, others in every step. Operators
-        that take means over points learn from more samples in the same time; judging takes all points.
+        On points and meshes a step sees so many random ones of each sample, spread evenly, others in every
+        step. Operators that take means over points learn from more samples in the same time; judging takes
+        all points.
     neighbors : callable, optional
         On points: which are neighbors, such as `sciml.neighbors.Radius`; found once for each sample.
 
@@ -126,7 +128,9 @@ class Supervised(Objective):
         else:
             tensors = self._ahead.batch(step, streams.seed, rows)
         if self.points is not None and isinstance(self.feed, PointFeed):
-            tensors = self.feed.thinned(tensors, self.points, streams.of("points").generator(step))
+            tensors = self.feed.thinned(
+                rows(step), tensors, self.points, streams.of("points").generator(step)
+            )
         return self._batch(tensors, dtype_of(model))
 
     def _batch(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Batch:
@@ -192,10 +196,12 @@ class Supervised(Objective):
             encoded = self.predict(model, batch).double()
         return self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim), batch
 
-    def surrogate(self, model: nn.Module) -> Surrogate | None:
-        """The trained map between fields; None on points and meshes, and with inputs of other kinds."""
+    def surrogate(self, model: nn.Module) -> Surrogate | PointSurrogate | None:
+        """The trained map; None with functions on points of their own, and on grids with numbers."""
         from sciml.surrogate import Channel, Surrogate
 
+        if isinstance(self.feed, PointFeed):
+            return self._on_points(model, self.feed)
         if not isinstance(self.feed, GridFeed) or not self.feed.plain:
             return None
 
@@ -209,4 +215,27 @@ class Supervised(Objective):
             grid=self.dataset.grid,
             input_normalization=self.feed.encoder,
             output_normalization=self.decoder,
+        )
+
+    def _on_points(self, model: nn.Module, feed: PointFeed) -> PointSurrogate | None:
+        from sciml.labelled import Channel
+        from sciml.point_surrogate import PointSurrogate
+
+        if feed.beside.functions:
+            return None
+
+        def channel(name: str) -> Channel:
+            if name in feed.layout.boundaries:
+                return Channel(name, long_name=f"distance to {name} in the unit box")
+            return Channel.from_dataset(self.dataset, name)
+
+        return PointSurrogate(
+            model,
+            inputs=[channel(name) for name in feed.inputs],
+            outputs=[channel(name) for name in self.outputs],
+            layout=feed.layout,
+            input_normalization=feed.encoder,
+            output_normalization=self.decoder,
+            parameters=[channel(name) for name in feed.beside.parameters],
+            parameter_normalization=feed.beside.normalization,
         )

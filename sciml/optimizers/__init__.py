@@ -15,6 +15,7 @@ from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.lbfgs import LBFGS
 from sciml.optimizers.least_squares import LevenbergMarquardt
 from sciml.optimizers.multi_adam import MultiAdam
+from sciml.optimizers.muon import Muon
 from sciml.optimizers.natural_gradient import EnergyNaturalGradient
 from sciml.optimizers.newton_cg import NystromNewtonCG
 from sciml.optimizers.soap import soap
@@ -24,6 +25,7 @@ __all__ = [
     "EnergyNaturalGradient",
     "LevenbergMarquardt",
     "MultiAdam",
+    "Muon",
     "NystromNewtonCG",
     "SelfScaledBroyden",
     "soap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from math import sqrt
+from math import exp, sqrt
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch.nn.functional import silu
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
+from sciml.operators.attention import with_layers
 from sciml.operators.making import make_model
-from sciml.operators.transolver import PhysicsAttention, Sliced, Transolver, published
+from sciml.operators.physics_attention import PhysicsAttention
+from sciml.operators.transolver import Sliced, Transolver, published
 
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-13}
 
@@ -113,6 +115,67 @@ def test_the_start_is_the_published_one() -> None:
     inner = model.blocks[0].get_submodule("attention").get_submodule("inward")
     # 32768 weights: their deviation has a standard error of 0.4 %.
     assert inner.get_parameter("weight").detach().std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)
+
+
+def forced(**settings: Any) -> Transolver:
+    """Affine in channel 1 and number 0 of the sample; channel 2 is a distance."""
+    torch.manual_seed(0)
+    layers = Sliced(depth=2, heads=2, slices=4, waves=1, affine=(1, 3), distances=(2,), **settings)
+    return Transolver(2, 3, 2, width=6, layers=layers, parameters=2).double()
+
+
+def given(forcing: float, other: float = 0.0) -> tuple[Tensor, Tensor, None, Tensor]:
+    """Two samples on nine points, the forcing a multiple of a fixed one, everything else moved by other."""
+    x, numbers = random(2, 9, 3, seed=1), random(2, 2, seed=2)
+    x[..., 2].abs_()
+    x[..., 1] *= forcing
+    numbers[:, 0] *= forcing
+    x[..., 0] += other
+    return x, random(2, 9, 2, seed=3), None, numbers
+
+
+def test_the_output_is_affine_in_the_forcing_and_in_nothing_else() -> None:
+    model = forced()
+    none, one, two, three = (model(*given(value)) for value in (0.0, 1.0, 2.0, -3.0))
+    torch.testing.assert_close(two - one, one - none, rtol=0, atol=1e-12)
+    torch.testing.assert_close(three - none, -3 * (one - none), rtol=0, atol=1e-12)
+    assert (one - none).abs().max() > 1e-3 and none.abs().max() > 1e-3
+    # What the forcing does depends on the other channels, which are bent.
+    slopes = [model(*given(1.0, a)) - model(*given(0.0, a)) for a in (0.0, 1.0, 2.0)]
+    assert (slopes[2] - 2 * slopes[1] + slopes[0]).abs().max() > 1e-4
+
+
+def test_every_forcing_matters_everywhere() -> None:
+    """Slices carry what is at one point, and the number of a sample, to all others."""
+    model = forced()
+    x, places, _, numbers = given(1.0)
+    x.requires_grad_()
+    numbers.requires_grad_()
+    far = model(x, places, None, numbers)[0, 8].sum()
+    by_point, by_number = torch.autograd.grad(far, (x, numbers))
+    assert by_point[0, :, 1].ne(0).all() and by_number[0].ne(0).all()
+    assert by_point[1].eq(0).all()  # another sample
+
+
+def test_padding_of_the_affine_stream_counts_for_nothing() -> None:
+    model, (x, places, _, numbers) = forced(), given(1.0)
+    mask = torch.arange(9)[None] < torch.tensor([[9], [5]])
+    y = model(torch.where(mask[..., None], x, torch.nan), places, mask, numbers)
+    torch.testing.assert_close(y[1, :5], model(x[1:, :5], places[1:, :5], None, numbers[1:])[0], **EXACT)
+    assert y[1, 5:].eq(0).all()
+
+
+def test_distances_are_told_as_waves_and_layers() -> None:
+    found = with_layers(torch.tensor([[[0.25]]]), 1)[0, 0]
+    half = sqrt(0.5)
+    expected = [0.25, half, half, *(exp(-0.25 * scale) for scale in (4, 8, 16, 32))]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("layers", [Sliced(affine=(5,)), Sliced(distances=(3,)), Sliced(affine=(1, 1))])
+def test_positions_that_are_not_there_are_refused(layers: Sliced) -> None:
+    with pytest.raises(ConfigError, match="Sliced: .* holds different positions of channels"):
+        Transolver(2, 3, 1, width=16, layers=layers, parameters=2)
 
 
 def on_grid(shape: tuple[int, ...], stencil: str | None) -> tuple[Transolver, Tensor, Tensor]:

@@ -457,7 +457,7 @@ def test_a_step_may_see_a_choice_of_points(tmp_path: Path) -> None:
     draws = torch.stack(
         [
             task.feed.thinned(  # type: ignore[union-attr]
-                task.feed.read([0]), 6, Streams(0).of("points").generator(k)
+                [0], task.feed.read([0]), 6, Streams(0).of("points").generator(k)
             )[4].sum()
             for k in range(400)
         ]
