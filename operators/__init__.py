@@ -12,6 +12,7 @@ torch.Size([4, 3, 32])
 from sciml.operators.deeponet import DeepONet, MultiONet
 from sciml.operators.ffno import FFNO
 from sciml.operators.fno import FNO
+from sciml.operators.gino import GINO
 from sciml.operators.gno import GNO
 from sciml.operators.gnot import GNOT
 from sciml.operators.low_rank import LowRank
@@ -39,6 +40,7 @@ __all__ = [
     "GNOT",
     "Transolver",
     "GNO",
+    "GINO",
     "MultipoleGNO",
     "LowRank",
 ]

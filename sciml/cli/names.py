@@ -169,6 +169,7 @@ def parts() -> dict[str, Callable[..., Any]]:
     from sciml import neighbors
     from sciml.operators import (
         ffno,
+        gino,
         gnot,
         message_settings,
         multigrid,
@@ -180,6 +181,7 @@ def parts() -> dict[str, Callable[..., Any]]:
 
     homes = {
         ffno: ("Stack",),
+        gino: ("Lattice", "Sources"),
         gnot: ("Gated",),
         message_settings: ("Context", "Graph", "State"),
         multigrid: ("Cycle",),
