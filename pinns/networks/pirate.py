@@ -100,7 +100,8 @@ class _Block(nn.Module):
         h = x
         for layer in self.gated:
             h = v + self.activation(layer(h)) * gate
-        return x + self.alpha * (self.activation(self.back(h)) - x)
+        found: Tensor = x + self.alpha * (self.activation(self.back(h)) - x)
+        return found
 
 
 def fit_last_layer(model: nn.Module, x: Tensor, y: Tensor, *, cutoff: float = 1e-6) -> float:

@@ -46,6 +46,10 @@ class SPINN(nn.Module):
     Source: Cho, Nam, Yang, Yun, Hong and Park, Separable physics-informed neural networks, NeurIPS 2023,
     arXiv:2306.15969.  There points are always grids, and derivatives are taken in forward mode.
 
+    The networks see ``x + 1``: those of tanh start as odd functions, and a product of odd functions of
+    centered coordinates has no gradient towards one that is even in two of them, a saddle that training
+    leaves slowly.
+
     Examples
     --------
     >>> network = SPINN(2, 1, rank=4)
@@ -80,7 +84,7 @@ class SPINN(nn.Module):
         if axes is not None:
             return self._on_axes(axes).reshape(-1, self.outputs)
         parts = x.split(self.groups, 1)
-        factors = [network(part) for network, part in zip(self.networks, parts, strict=True)]
+        factors = self._factors(parts)
         value: Tensor = reduce(torch.mul, factors).unflatten(1, (self.outputs, self.rank)).sum(-1)
         return value
 
@@ -100,12 +104,13 @@ class SPINN(nn.Module):
             raise ShapeError(f"SPINN: a grid has {len(self.groups)} axes here, got {len(axes)}.")
         return self._on_axes([axis[:, None] if axis.ndim == 1 else axis for axis in axes])
 
+    def _factors(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The f_d, (n_d, outputs * rank) each."""
+        return [network(part + 1.0) for network, part in zip(self.networks, parts, strict=True)]
+
     def _on_axes(self, axes: Sequence[Tensor]) -> Tensor:
         # (outputs, n_i, rank)
-        factors = [
-            network(axis).unflatten(1, (self.outputs, self.rank)).transpose(0, 1)
-            for network, axis in zip(self.networks, axes, strict=True)
-        ]
+        factors = [f.unflatten(1, (self.outputs, self.rank)).transpose(0, 1) for f in self._factors(axes)]
         if len(factors) == 1:
             total = factors[0].sum(-1)
         else:

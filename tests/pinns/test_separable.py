@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.kernels import d, evaluate
@@ -34,7 +34,7 @@ def rows(network: SPINN) -> list[int]:
 
 def test_it_is_a_sum_of_products() -> None:
     network = made()
-    f = [part(x[:, None]).reshape(-1, 2, 4) for part, x in zip(network.networks, AXES, strict=True)]
+    f = [part(1 + x[:, None]).reshape(-1, 2, 4) for part, x in zip(network.networks, AXES, strict=True)]
     wanted = torch.einsum("xor,yor,zor->xyzo", *f)
     torch.testing.assert_close(network.on_grid(AXES), wanted, rtol=1e-13, atol=1e-13)
     order = torch.randperm(len(GRID))
@@ -44,6 +44,14 @@ def test_it_is_a_sum_of_products() -> None:
 def test_one_axis_is_a_grid_too() -> None:
     network = made(1, 1)
     torch.testing.assert_close(network.on_grid(AXES[:1]), network(AXES[0][:, None]), rtol=1e-13, atol=1e-13)
+
+
+def test_it_does_not_start_at_a_saddle() -> None:
+    """Networks of tanh are odd around zero, and so would be each derivative of u by a weight, in one axis."""
+    axis = torch.linspace(-1, 1, 9, dtype=torch.float64)
+    network = made(2, 1)
+    gradients = torch.autograd.grad(network.on_grid([axis, axis]).mean(), list(network.parameters()))
+    assert all(float(g.abs().max()) > 1e-2 for g in gradients)
 
 
 OPERATORS = [d("x"), d("yy"), d("xz"), d("xxyy")]
@@ -139,4 +147,3 @@ def test_refusals() -> None:
         SPINN(2, 1, rank=0)
     with pytest.raises(ShapeError, match="3 axes here, got 2"):
         made().on_grid(AXES[:2])
-    assert isinstance(made(), nn.Module)
