@@ -171,6 +171,8 @@ class Problem(ABC):
     """Where this problem, with these numbers, comes from."""
     grid: ClassVar[tuple[int, ...] | None] = None
     """Points per coordinate of the reference; where there is none, as in many dimensions, it is sampled."""
+    recipe: ClassVar[str | None] = None
+    """The recipe of `sciml.pinns.recipes` that is the best known one here, where that has been measured."""
 
     @property
     @abstractmethod

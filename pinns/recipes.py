@@ -8,6 +8,7 @@ import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
+from sciml.errors import ConfigError
 from sciml.kernels.estimators import SparseDirections
 from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.least_squares import LevenbergMarquardt
@@ -120,12 +121,27 @@ RECIPES = {
 
 
 def suited(problem: Problem) -> Recipe:
-    """What a problem is solved with unless something else is asked for: by its number of coordinates.
+    """What a problem is solved with unless something else is asked for.
+
+    That is the recipe which it names; without one its number of coordinates decides.
+
+    Raises
+    ------
+    ConfigError
+        If the problem names a recipe that there is not.
 
     Examples
     --------
-    >>> from sciml.pinns.problems import PoissonOfSines
+    >>> from sciml.pinns.problems import PoissonOfSines, Wave
     >>> suited(PoissonOfSines(dim=5)) is SMALL, suited(PoissonOfSines(dim=100)) is HIGH_DIM
     (True, True)
+    >>> suited(Wave()) is PRECISE
+    True
     """
-    return SMALL if problem.domain.dim <= _FEW else HIGH_DIM
+    if problem.recipe is None:
+        return SMALL if problem.domain.dim <= _FEW else HIGH_DIM
+    if problem.recipe not in RECIPES:
+        raise ConfigError(
+            f"{type(problem).__name__}: its recipe is one of {', '.join(RECIPES)}, got {problem.recipe!r}."
+        )
+    return RECIPES[problem.recipe]

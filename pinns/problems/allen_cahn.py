@@ -22,6 +22,8 @@ from sciml.pinns.domain import Box, Domain
 from sciml.pinns.problem import Ansatz, Classical, Problem, Solution
 from sciml.pinns.problems.tables import on_nodes, periodic_grid, times_of
 
+_INSTANT = 1e-16  # of time, for the width of a layer that has none at the start
+
 _DERIVATIVES = [d("t", variables="xt"), d("xx", variables="xt")]
 
 
@@ -37,10 +39,11 @@ class AllenCahn(Problem):
 
     Notes
     -----
-    The slope of the start jumps by 4 at the ends, and diffusion smooths that at once; a lift that carried it
-    along could be made good by no periodic network.  So the lift decays, exp(-10 t) x^2 cos(pi x), at the
-    linear rate at u = -1.  Source: Raissi, Perdikaris and Karniadakis, J. Comput. Phys. 378 (2019), section
-    3.2.2.  Reference: Fourier modes and ETDRK4, refined until nothing changes.
+    The slope of the start jumps by 4 at the ends, where u = -1, and no periodic network makes good a lift
+    that carries the jump along: residuals between the ends do not see it, and the error stays at 1.4e-4.  So
+    the lift does with the jump what the equation does when it is linearized about u = -1: exp(-10 t) times
+    the solution of the heat equation.  Source: Raissi, Perdikaris and Karniadakis, J. Comput. Phys. 378
+    (2019), section 3.2.2.  Reference: Fourier modes and ETDRK4, refined until nothing changes.
 
     Examples
     --------
@@ -54,19 +57,25 @@ class AllenCahn(Problem):
     source: ClassVar[str] = "Raissi, Perdikaris, Karniadakis (2019), 3.2.2"
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     domain: ClassVar[Domain] = Domain(Box(((-1.0, 1.0),)), time=(0.0, 1.0))
-    ansatz: ClassVar[Ansatz] = Ansatz(
-        ("initial",),
-        lift=lambda x: torch.exp(-10 * x[:, 1]) * x[:, 0] * x[:, 0] * torch.cos(math.pi * x[:, 0]),
-        factor=lambda x: 1 - torch.exp(-10 * x[:, 1]),
-    )
 
     @property
     def conditions(self) -> tuple[Periodic, Initial]:
         return Periodic(0), Initial(_start)
 
+    @property
+    def ansatz(self) -> Ansatz:
+        return Ansatz(("initial",), lift=self._lift, factor=lambda x: 1 - torch.exp(-10 * x[:, 1]))
+
     def residual(self, u: Function, x: Tensor) -> Tensor:
         value, u_t, u_xx = evaluate(u, x, _DERIVATIVES)
         return u_t - self.diffusivity * u_xx - 5 * (value - value**3)
+
+    def _lift(self, x: Tensor) -> Tensor:
+        # The heat equation's solution from 2 |s|, s the distance to the ends, less 2 |s| itself.
+        s, width = 1 - abs(x[:, 0]), torch.sqrt(4 * self.diffusivity * (x[:, 1] + _INSTANT))
+        z = s / width
+        smoothing = 2 * (width / math.sqrt(math.pi) * torch.exp(-z * z) - s * torch.erfc(z))
+        return torch.exp(-10 * x[:, 1]) * (_start(x) + smoothing)
 
     def solve(self) -> Solution:
         x, shape = self.points()
@@ -99,4 +108,4 @@ class AllenCahn(Problem):
 
 
 def _start(x: Tensor) -> Tensor:
-    return x[:, 0] ** 2 * torch.cos(math.pi * x[:, 0])
+    return x[:, 0] * x[:, 0] * torch.cos(math.pi * x[:, 0])

@@ -54,6 +54,7 @@ class KleinGordon(Problem):
 
     equation: ClassVar[str] = r"u_{tt} - u_{xx} + u^3 = f"
     source: ClassVar[str] = "Wang, Teng, Perdikaris (2021), 4.2"
+    recipe: ClassVar[str] = "precise"
     grid: ClassVar[tuple[int, ...]] = (129, 129)
     domain: ClassVar[Domain] = Domain(Box(((0.0, 1.0),)), time=(0.0, 1.0))
 

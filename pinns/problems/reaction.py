@@ -52,6 +52,7 @@ class Reaction(Problem):
 
     equation: ClassVar[str] = r"u_t = \rho u (1 - u)"
     source: ClassVar[str] = "Krishnapriyan et al. (2021), 3.2"
+    recipe: ClassVar[str] = "precise"
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     domain: ClassVar[Domain] = Domain(Box(((0.0, 2 * math.pi),)), time=(0.0, 1.0))
     ansatz: ClassVar[Ansatz] = Ansatz(("initial",), lift=lambda x: _bell(x[:, 0]), factor=lambda x: x[:, 1])

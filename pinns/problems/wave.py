@@ -51,6 +51,7 @@ class Wave(Problem):
 
     equation: ClassVar[str] = r"u_{tt} = 4 u_{xx}"
     source: ClassVar[str] = "Zhao, Ding, Prakash (2024), with the coefficient of their solution"
+    recipe: ClassVar[str] = "precise"
     grid: ClassVar[tuple[int, ...]] = (129, 129)
     domain: ClassVar[Domain] = Domain(Box(((0.0, 1.0),)), time=(0.0, 1.0))
 
