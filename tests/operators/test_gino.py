@@ -18,7 +18,8 @@ from sciml.errors import ConfigError, ShapeError
 from sciml.grid import Grid
 from sciml.mesh import Points
 from sciml.operators.fno import FNO
-from sciml.operators.gino import EMPTY, GINO, Lattice, Sources, _Nodes
+from sciml.operators.gino import GINO, Lattice, Sources
+from sciml.operators.lattice import EMPTY, Nodes
 from sciml.operators.making import make_model
 from sciml.operators.mgno import MgNO
 from sciml.operators.unet import UNet
@@ -67,7 +68,7 @@ def test_means_are_those_of_the_formula(shape: tuple[int, ...], reach: int) -> N
     """All pairs of nodes and points."""
     rank, places, values = len(shape), random(1, 30, len(shape)), random(1, 30, 2, seed=1)
     measure = random(1, 30, seed=2)
-    found = _Nodes(places, shape).moments(values, measure, reach)[0]
+    found = Nodes(places, shape).moments(values, measure, reach)[0]
     ones = torch.cat((torch.ones(30, 1, dtype=torch.float64), values[0]), dim=-1)
     spacings = torch.tensor([n - 1.0 for n in shape], dtype=torch.float64)
     for number, node in enumerate(product(*map(range, shape))):
@@ -87,7 +88,7 @@ def test_means_of_constants_are_these_and_empty_nodes_have_none() -> None:
     places = random(1, 400, 2)
     places = places[:, (places[0] - 0.5).abs().amax(1) > 0.3]  # a square hole
     count = places.shape[1]
-    nodes = _Nodes(places, (21, 21))
+    nodes = Nodes(places, (21, 21))
     found = nodes.moments(
         torch.full((1, count, 1), 3.0, dtype=torch.float64), torch.ones(1, count) / count, 2
     )
@@ -103,7 +104,7 @@ def test_means_fade_continuously_as_the_last_point_leaves() -> None:
     """One point at the end of the reach of a node: its mean is 1 until the coverage is `EMPTY`, then less."""
     away = torch.tensor([1e-1, 1e-3, 1e-4, 0.0], dtype=torch.float64)
     places = torch.stack((0.75 - away, torch.full_like(away, 0.1)), dim=1)[:, :, None]
-    found = _Nodes(places, (5,)).moments(torch.ones(4, 2, 1), torch.full((4, 2), 0.5), 1)[:, 4, 0]
+    found = Nodes(places, (5,)).moments(torch.ones(4, 2, 1), torch.full((4, 2), 0.5), 1)[:, 4, 0]
     assert (found[:, 0].diff() <= 0).all()
     torch.testing.assert_close(found[:, 1], (found[:, 0] / EMPTY).clamp_max(1), **ROUNDING)
 
@@ -115,7 +116,7 @@ def test_coverage_and_means_converge_with_second_order(rank: int) -> None:
     for n in (10, 30, 90):
         ξ = torch.as_tensor(Grid.box((n,) * rank).unit_coordinates()).flatten(1).T[None]
         measure = torch.full((1, n**rank), 1 / n**rank, dtype=torch.float64)
-        found = _Nodes(ξ, shape).moments(torch.exp(ξ).prod(2, keepdim=True), measure, 1)
+        found = Nodes(ξ, shape).moments(torch.exp(ξ).prod(2, keepdim=True), measure, 1)
         errors.append(float((found[0, :, 0, 0] - 1).abs().max()))
         means.append(found[0, :, :, 1])
     assert errors[1] < errors[0] / 3**1.8
@@ -131,14 +132,14 @@ def test_interpolation_is_exact_for_multilinear_fields(shape: tuple[int, ...]) -
     places = torch.cat(
         (random(1, 20, rank), torch.tensor([[[0.0] * rank, [1.0] * rank, [0.5] * rank]])), dim=1
     )
-    nodes = _Nodes(places, shape)
+    nodes = Nodes(places, shape)
 
     def field(ξ: Tensor, axis: int) -> Tensor:
         return torch.stack((1 + ξ.prod(axis), ξ.sum(axis)), axis)
 
     expected = field(places, 2)
     torch.testing.assert_close(nodes.interpolated(field(nodes.places(), 1)), expected, **ROUNDING)
-    beyond = _Nodes(torch.full((1, 1, rank), 1.5, dtype=torch.float64), shape)
+    beyond = Nodes(torch.full((1, 1, rank), 1.5, dtype=torch.float64), shape)
     corner = beyond.interpolated(field(beyond.places(), 1))
     torch.testing.assert_close(corner[0, 0], torch.tensor([2.0, rank], dtype=torch.float64), **ROUNDING)
 
