@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sciml.normalization import Normalization
     from sciml.objective import Batch, Objective, Term
     from sciml.physics import Physics
+    from sciml.point_surrogate import PointSurrogate
     from sciml.rollout import Rollout
     from sciml.run import Run
     from sciml.schema import Field
@@ -71,6 +72,7 @@ __all__ = [
     "EarlyStop",
     "Run",
     "Surrogate",
+    "PointSurrogate",
     "check_artefact",
     "compare",
     "Comparison",
@@ -114,6 +116,7 @@ _DEFINED_IN = {
     "EarlyStop": "trainer",
     "Run": "run",
     "Surrogate": "surrogate",
+    "PointSurrogate": "point_surrogate",
     "check_artefact": "artefact",
     "compare": "comparison.comparison",
     "Comparison": "comparison.comparison",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.errors import DataError, ShapeError
 from sciml.evolution import evolution_of
 
 if TYPE_CHECKING:
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 
@@ -59,7 +62,7 @@ def check_window(surrogate: Surrogate, window: Tensor, steps: int) -> None:
         raise DataError("Surrogate.roll_out: the window must be finite floating-point numbers.")
 
 
-def warn_outside(surrogate: Surrogate, x: Tensor) -> None:
+def warn_outside(surrogate: Surrogate | PointSurrogate, x: Tensor) -> None:
     """One warning that names all fields beyond the range of training; x has the first channels, or all."""
     outside = []
     columns = surrogate.columns[: x.shape[1]]
@@ -75,6 +78,18 @@ def warn_outside(surrogate: Surrogate, x: Tensor) -> None:
     if outside:
         warnings.warn(
             f"Surrogate: extrapolating, inputs leave the range of training: {'; '.join(outside)}.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_beyond(places: NDArray[np.floating[Any]]) -> None:
+    """One warning of places (place, dim) outside the unit box, to which the points of training are scaled."""
+    outside = (abs(places - 0.5) > 0.5 + 1e-6).any(axis=1)  # float32 rounding
+    if outside.any():
+        warnings.warn(
+            f"PointSurrogate: extrapolating, {int(outside.sum())} of {len(places)} points lie outside the "
+            "box around the points of training.",
             UserWarning,
             stacklevel=3,
         )

@@ -12,9 +12,10 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,15 @@ from sciml.labelled import Channel
 from sciml.normalization import Normalization
 
 if TYPE_CHECKING:
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
+
+    Kind: TypeAlias = Surrogate | PointSurrogate
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 FORMAT, VERSION = "sciml.surrogate", 1
-_ANSWERS = 256  # values of the prediction that are kept for the check at load
+_LOADERS = {FORMAT: "Surrogate", "sciml.point-surrogate": "PointSurrogate"}
+ANSWERS = 256  # values of the prediction that are kept for the check at load
 _CHECK_POINTS = 2**18  # larger grids are checked at a coarser resolution, if the model takes it
 _MOST_POINTS = 2**24  # a card that asks for more would be a way to fill the memory
 _DTYPES = {
@@ -60,6 +65,43 @@ class Parts:
 
 def write_card(surrogate: Surrogate, folder: Path) -> Path:
     """See `Surrogate.save`."""
+    weights = serialize(surrogate)
+    card = {
+        "format": FORMAT,
+        **common(surrogate, weights),
+        "inputs": [field.to_dict() for field in surrogate.inputs],
+        "outputs": [field.to_dict() for field in surrogate.outputs],
+        "grid": surrogate.grid.to_dict(),
+        "input_normalization": surrogate.input_normalization.to_dict(),
+        "output_normalization": surrogate.output_normalization.to_dict(),
+        "answers": answers(surrogate),
+    }
+    if surrogate.evolution is not None:
+        card["evolution"] = surrogate.evolution.to_dict()
+    return store(folder, weights, card)
+
+
+def common(surrogate: Kind, weights: bytes) -> dict[str, Any]:
+    """What every card says of the model and its weights."""
+    import sciml
+
+    return {
+        "version": VERSION,
+        "model": describe(surrogate.model),
+        "dtype": str(surrogate.dtype).removeprefix("torch."),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "made_with": {"sciml": str(sciml.__version__), "torch": str(torch.__version__)},
+    }
+
+
+def store(folder: Path, weights: bytes, card: dict[str, Any]) -> Path:
+    """Write both files, whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        If ``folder`` holds anything else, which would be lost.
+    """
     recover_folder(folder)
     if folder.exists():
         other = [] if not folder.is_dir() else sorted({p.name for p in folder.iterdir()} - {WEIGHTS, CARD})
@@ -68,8 +110,7 @@ def write_card(surrogate: Surrogate, folder: Path) -> Path:
                 f"Surrogate.save: {folder} holds {', '.join(other[:3]) or 'a file'}, which is no part of a "
                 "surrogate and would be lost; choose another folder."
             )
-    weights = serialize(surrogate)
-    text = dump_json(_card(surrogate, weights)) + "\n"
+    text = dump_json({**card, "card_sha256": _own_hash(card)}) + "\n"
     temporary = temporary_name(folder)
     shutil.rmtree(temporary, ignore_errors=True)  # of an earlier process with our number
     temporary.mkdir(parents=True)
@@ -83,17 +124,18 @@ def write_card(surrogate: Surrogate, folder: Path) -> Path:
     return folder
 
 
-def digest(surrogate: Surrogate) -> str:
+def digest(surrogate: Kind) -> str:
     """See `Surrogate.digest`."""
     return f"sha256:{hashlib.sha256(serialize(surrogate)).hexdigest()}"
 
 
-def serialize(surrogate: Surrogate) -> bytes:
+def serialize(surrogate: Kind) -> bytes:
     """The bytes of the weights file: equal tensors, equal bytes."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
-    for part in ("model", "input_normalization", "output_normalization"):
+    parts = ("model", "input_normalization", "output_normalization", "parameter_normalization")
+    for part in (part for part in parts if hasattr(surrogate, part)):
         for name, value in getattr(surrogate, part).state_dict().items():
             if not isinstance(value, Tensor):
                 raise ConfigError(
@@ -105,40 +147,39 @@ def serialize(surrogate: Surrogate) -> bytes:
     return bytes(save(tensors))
 
 
-def _card(surrogate: Surrogate, weights: bytes) -> dict[str, Any]:
-    import sciml
-
-    card = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": describe(surrogate.model),
-        "inputs": [field.to_dict() for field in surrogate.inputs],
-        "outputs": [field.to_dict() for field in surrogate.outputs],
-        "grid": surrogate.grid.to_dict(),
-        "input_normalization": surrogate.input_normalization.to_dict(),
-        "output_normalization": surrogate.output_normalization.to_dict(),
-        "dtype": str(surrogate.dtype).removeprefix("torch."),
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "answers": answers(surrogate),
-        "made_with": {"sciml": str(sciml.__version__), "torch": str(torch.__version__)},
-    }
-    if surrogate.evolution is not None:
-        card["evolution"] = surrogate.evolution.to_dict()
-    return {**card, "card_sha256": _own_hash(card)}
-
-
 def _own_hash(card: dict[str, Any]) -> str:
     """SHA-256 of everything in the card but this hash."""
     content = {key: value for key, value in card.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def is_on_points(folder: Path) -> bool:
+    """Whether this is the folder of a `PointSurrogate`; not if there is nothing that can be read."""
+    with contextlib.suppress(CheckpointError):
+        return bool(_read_json(folder, None)["format"] != FORMAT)
+    return False
+
+
 def read_card(folder: Path, model: nn.Module | None) -> Parts:
     """See `Surrogate.load`."""
-    from safetensors import SafetensorError
+    card, weights = fetch(folder, FORMAT)
+    with complete(folder):
+        return Parts(
+            model_of(card, weights, model, folder),
+            [Channel.from_dict(field) for field in card["inputs"]],
+            [Channel.from_dict(field) for field in card["outputs"]],
+            Grid.from_dict(card["grid"]),
+            Normalization.from_dict(card["input_normalization"]),
+            Normalization.from_dict(card["output_normalization"]),
+            card["answers"],
+            Evolution.from_dict(card["evolution"]) if "evolution" in card else None,
+        )
 
+
+def fetch(folder: Path, form: str) -> tuple[dict[str, Any], bytes]:
+    """Card and weights of this format, their hashes checked."""
     recover_folder(folder)
-    card = _read_json(folder)
+    card = _read_json(folder, form)
     try:
         weights = (folder / WEIGHTS).read_bytes()
     except OSError as error:
@@ -152,8 +193,16 @@ def read_card(folder: Path, model: nn.Module | None) -> Parts:
             f"{found[:12]}..., the card says {str(card.get('weights_sha256'))[:12]}.... Copy the folder "
             "again."
         )
+    return card, weights
+
+
+@contextlib.contextmanager
+def complete(folder: Path) -> Iterator[None]:
+    """What goes wrong inside, with a card or weights that lack something, is a `CheckpointError`."""
+    from safetensors import SafetensorError
+
     try:
-        return _parts(card, weights, model, folder)
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise CheckpointError(
             f"Surrogate.load: {folder}: the card or the weights are incomplete: {type(error).__name__}: "
@@ -161,7 +210,8 @@ def read_card(folder: Path, model: nn.Module | None) -> Parts:
         ) from error
 
 
-def _parts(card: dict[str, Any], weights: bytes, model: nn.Module | None, folder: Path) -> Parts:
+def model_of(card: dict[str, Any], weights: bytes, model: nn.Module | None, folder: Path) -> nn.Module:
+    """The model with its weights, in evaluation mode."""
     from safetensors.torch import load
 
     tensors, dtype = load(weights), _DTYPES[card["dtype"]]
@@ -172,20 +222,10 @@ def _parts(card: dict[str, Any], weights: bytes, model: nn.Module | None, folder
         model.to(dtype)
     _compare(model, state, folder)
     model.load_state_dict(state)
-    model.eval()
-    return Parts(
-        model,
-        [Channel.from_dict(field) for field in card["inputs"]],
-        [Channel.from_dict(field) for field in card["outputs"]],
-        Grid.from_dict(card["grid"]),
-        Normalization.from_dict(card["input_normalization"]),
-        Normalization.from_dict(card["output_normalization"]),
-        card["answers"],
-        Evolution.from_dict(card["evolution"]) if "evolution" in card else None,
-    )
+    return model.eval()
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def _read_json(folder: Path, form: str | None) -> dict[str, Any]:
     path = folder / CARD
     try:
         card = json.loads(path.read_bytes())
@@ -195,8 +235,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"Surrogate.load: {path} is not valid JSON: {error}.") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") not in _LOADERS:
         raise CheckpointError(f"Surrogate.load: {path} is not the card of a surrogate.")
+    if form is not None and card["format"] != form:
+        kind = _LOADERS[card["format"]]
+        raise CheckpointError(f"{_LOADERS[form]}.load: {path} is the card of a {kind}, which loads it.")
     if card.get("version") != VERSION:
         raise CheckpointError(
             f"Surrogate.load: {path} has format version {card.get('version')!r}, this sciml reads {VERSION}. "
@@ -289,7 +332,7 @@ def _answer(surrogate: Surrogate, shape: tuple[int, ...]) -> Tensor:
     with torch.no_grad(), evaluating(on_cpu.model):
         extras = None if surrogate.evolution is None else surrogate.evolution.example()
         y = surrogate.output_normalization.encode(on_cpu.physical(x, extras)).flatten()
-    return y[:: max(1, -(-len(y) // _ANSWERS))]
+    return y[:: max(1, -(-len(y) // ANSWERS))]
 
 
 def verify(surrogate: Surrogate, stored: dict[str, Any], folder: Path) -> None:
@@ -302,9 +345,18 @@ def verify(surrogate: Surrogate, stored: dict[str, Any], folder: Path) -> None:
     if not shape:
         return
     if len(shape) != surrogate.grid.rank or math.prod(shape) > _MOST_POINTS:
-        raise CheckpointError(f"Surrogate.load: {folder}: the card asks for answers on a grid {shape}.")
-    expected = torch.tensor(stored["values"], dtype=torch.float64)
-    found = _answer(surrogate, shape)
+        raise strange(folder, f"a grid {shape}")
+    agree(surrogate, _answer(surrogate, shape), stored["values"], folder)
+
+
+def strange(folder: Path, place: str) -> CheckpointError:
+    """That a card asks for answers where none were stored."""
+    return CheckpointError(f"Surrogate.load: {folder}: the card asks for answers on {place}.")
+
+
+def agree(surrogate: Kind, found: Tensor, stored: Sequence[float], folder: Path) -> None:
+    """Refuse answers that differ from the stored ones by more than `verify` allows."""
+    expected = torch.tensor(stored, dtype=torch.float64)
     allowed = max(1e-5, 8 * torch.finfo(surrogate.dtype).eps) * max(1.0, float(expected.abs().max()))
     difference = float((found - expected).abs().max()) if found.shape == expected.shape else math.inf
     if not difference <= allowed:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciml.errors import ConfigError
-from sciml.mesh import Mesh, Points, PointSet
+from sciml.mesh import Mesh, PointSet
 from sciml.neighbors import Neighborhood
 from sciml.normalization import Normalization
 from sciml.padding import mask_of, padded
+from sciml.point_layout import Item, PointLayout, side_by_side
 from sciml.reading import RESIDENT_BYTES, Samples
 from sciml.schema import Statistics
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sciml.dataset import Dataset
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Item = dict[str, NDArray[Any]]
 
 _UNIT = Statistics(*(np.array([value]) for value in (0.0, 1.0, 0.0, 1.0)))  # of what is left as it is
 
@@ -74,7 +74,7 @@ class Beside:
             *(("parameters",) if self.parameters else ()),
             *(f"{name}/{part}" for name in self.functions for part in PointSet._fields),
         )
-        self._numbers = _normalization(dataset, self.parameters)
+        self.normalization = _normalization(dataset, self.parameters)
         self._values = [_normalization(dataset, [name]) for name in self.functions]
 
     def __contains__(self, name: str) -> bool:
@@ -98,7 +98,7 @@ class Beside:
         """The extras, normalized."""
         extras: dict[str, Any] = {}
         if self.parameters:
-            extras["parameters"] = _encoded(self._numbers, batch["parameters"])
+            extras["parameters"] = _encoded(self.normalization, batch["parameters"])
         if self.functions:
             extras["functions"] = tuple(
                 self._function(name, normalization, batch)
@@ -187,15 +187,19 @@ class PointFeed:
         neighbors: Neighborhood | None = None,
     ) -> None:
         self.dataset, self.neighbors = dataset, neighbors
-        self._beside = Beside(dataset, inputs)
-        self.inputs = [name for name in inputs if name not in self._beside]
+        self.beside = Beside(dataset, inputs)
+        self.inputs = [name for name in inputs if name not in self.beside]
         self._boundaries = boundaries_of(dataset)
         self.outputs = list(outputs)
         self._on = self._common([*self.outputs, *self.inputs])
         self.encoder = _normalization(dataset, self.inputs, as_they_are=self._boundaries)
+        boundaries = tuple(name for name in self.inputs if name in self._boundaries)
+        self.layout = PointLayout(
+            dataset.space, boundaries, self._on is not None, dataset.kind == "mesh", neighbors
+        )
+        self._measured = ("weights",) if self.layout.measured else ()
         near = ("neighbors",) if neighbors is not None else ()
-        self._measured = ("weights",) if dataset.kind == "mesh" else ()
-        self.keys = ("x", "y", "coordinates", "mask", *self._measured, *near, *self._beside.keys)
+        self.keys = ("x", "y", "coordinates", "mask", *self._measured, *near, *self.beside.keys)
         self._kept: dict[int, Item] = {}
         self._orders: dict[int, Tensor] = {}
         self._bytes = 0
@@ -277,53 +281,21 @@ class PointFeed:
 
     def _load(self, rows: Sequence[int]) -> list[Item]:
         """The arrays of each sample, without padding."""
-        data, items = self.dataset, self._beside.read(rows)
-        places = data.places(rows, self._on, unit=True)
-        for key, names in (("x", self.inputs), ("y", self.outputs)):
-            columns = [
-                self._distances(name, rows, places) if name in self._boundaries else data.arrays(name, rows)
-                for name in names
-            ]
-            counts = data.count(rows, self._on)
-            for i, item in enumerate(items):
-                parts = [c[i].reshape(counts[i], -1) for c in columns]
-                item[key] = np.concatenate([*parts, np.empty((counts[i], 0))], axis=1).astype(np.float32)
-        for item, own in zip(items, places, strict=True):
-            item["coordinates"] = own.astype(np.float32)
-        for item, row in zip(items, rows, strict=True):
-            if self._measured:
-                mesh = data.mesh(row)
-                assert isinstance(mesh, Mesh)
-                weights = mesh.weights() if self._on is None else mesh.measures()
-                item["weights"] = weights.astype(np.float32)
-            if self.neighbors is not None:
-                item["neighbors"] = self.neighbors(self._points(row))
+        data, items = self.dataset, self.beside.read(rows)
+        fields = [name for name in (*self.inputs, *self.outputs) if name in data.fields]
+        values = {name: data.arrays(name, rows) for name in dict.fromkeys(fields)}
+        for i, (item, row) in enumerate(zip(items, rows, strict=True)):
+            known = {name: arrays[i] for name, arrays in values.items()}
+            item |= self.layout.item(data.mesh(row), self.inputs, known)
+            item["y"] = side_by_side([known[name] for name in self.outputs], len(item["x"]))
         return items
-
-    def _distances(
-        self, name: str, rows: Sequence[int], places: Sequence[NDArray[Any]]
-    ) -> list[NDArray[Any]]:
-        """How far the places of each sample are from a boundary, in the unit box."""
-        found = []
-        for row, own, nodes in zip(rows, places, self.dataset.places(rows, unit=True), strict=True):
-            mesh = self.dataset.mesh(row)
-            assert isinstance(mesh, Mesh)
-            found.append(distances(own, nodes[mesh.on(name)]))
-        return found
-
-    def _points(self, row: int) -> Points:
-        """The points of a sample in the units of the file; of cells their centers."""
-        points = self.dataset.mesh(row)
-        if self._on is None:
-            return points
-        return Points(self.dataset.places([row], self._on)[0], points.names, points.units)
 
     def encode(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Any]]:
         x, mask = batch["x"], batch["mask"]
         extras: dict[str, Any] = {"coordinates": batch["coordinates"], "mask": mask}
         extras |= {name: batch[name] for name in self._measured}
         extras |= {"neighbors": batch["neighbors"]} if self.neighbors is not None else {}
-        return cleared(_encoded(self.encoder, x), mask), extras | self._beside.encode(batch)
+        return cleared(_encoded(self.encoder, x), mask), extras | self.beside.encode(batch)
 
     def compare(self, loss: Loss, prediction: Tensor, target: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         mask = batch["mask"]
@@ -339,23 +311,6 @@ def feed_of(
     if neighbors is not None:
         raise ConfigError("Supervised: neighbors are those of points or meshes; this dataset is on a grid.")
     return GridFeed(dataset, inputs, outputs)
-
-
-def distances(places: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """From each place (place, dim) of the unit box to the nearest of others: (place,).
-
-    Where there are none, the diagonal of the box: nothing in it is farther away.
-
-    Examples
-    --------
-    >>> distances(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 0.5], [0.0, 1.0]]))
-    array([0.5, 1. ])
-    """
-    from scipy.spatial import cKDTree
-
-    if not len(others):
-        return np.full(len(places), np.sqrt(places.shape[1]))
-    return np.asarray(cKDTree(others).query(places)[0])
 
 
 def along_boxes(places: NDArray[Any]) -> NDArray[np.int64]:
@@ -378,7 +333,7 @@ def together(items: Sequence[Item], keys: Sequence[str]) -> tuple[Tensor, ...]:
         if key == "parameters":
             found.append(torch.from_numpy(np.stack([item[key] for item in items])))
         elif key == "mask" or key.endswith("/mask"):
-            values = key.removesuffix("mask") + "values" if "/" in key else "y"
+            values = key.removesuffix("mask") + "values" if "/" in key else "x"
             found.append(mask_of([len(item[values]) for item in items]))
         else:
             found.append(padded([item[key] for item in items], fill=-1 if key == "neighbors" else 0))

@@ -18,18 +18,14 @@ from sciml.scores import Scores
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 
 def judge(surrogate: Surrogate, dataset: Dataset, batch_size: int) -> dict[str, Scores]:
     """See `Surrogate.evaluate`."""
     check_same_domain(f"Surrogate.evaluate: {dataset.path}", dataset.grid, surrogate.grid)
-    for field in (*surrogate.inputs, *surrogate.outputs):
-        if field.name in dataset.fields and dataset.fields[field.name].units != field.units:
-            raise DataError(
-                f"Surrogate.evaluate: {dataset.path} has {field.name!r} in "
-                f"{dataset.fields[field.name].units!r}, but training used {field.units!r}."
-            )
+    check_units(surrogate, dataset)
     metrics = (relative_l2, rmse, nrmse, vrmse, max_error)
     scores = {metric.__name__: Scores() for metric in metrics}
     zeros: list[int] = []
@@ -47,6 +43,22 @@ def judge(surrogate: Surrogate, dataset: Dataset, batch_size: int) -> dict[str, 
             stacklevel=3,
         )
     return scores
+
+
+def check_units(surrogate: Surrogate | PointSurrogate, dataset: Dataset) -> None:
+    """Refuse fields of the surrogate's names in other units.
+
+    Raises
+    ------
+    DataError
+        Naming the first one.
+    """
+    for field in (*surrogate.inputs, *surrogate.outputs):
+        if field.name in dataset.fields and dataset.fields[field.name].units != field.units:
+            raise DataError(
+                f"{type(surrogate).__name__}.evaluate: {dataset.path} has {field.name!r} in "
+                f"{dataset.fields[field.name].units!r}, but training used {field.units!r}."
+            )
 
 
 def _pair(surrogate: Surrogate, dataset: Dataset, rows: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -76,14 +76,17 @@ class Channel:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, name: str) -> Channel:
-        """The field ``name`` of a dataset, with the range of its training split."""
-        if name not in dataset.fields:
+        """The field or parameter ``name`` of a dataset, with the range of its training split."""
+        if name not in dataset.fields and name not in dataset.parameter_names:
             raise KeyError(
                 f"{dataset.path} has no field {name!r}; it has {', '.join(map(repr, dataset.fields))}."
                 f"{nearest(name, dataset.fields)}"
             )
-        field, statistics = dataset.fields[name], dataset.statistics(name)
+        statistics = dataset.statistics(name)
         ranges = (tuple(float(v) for v in np.atleast_1d(s)) for s in (statistics.min, statistics.max))
+        if name not in dataset.fields:
+            return cls(name, "1", "", 1, *ranges)
+        field = dataset.fields[name]
         return cls(name, field.units, field.long_name, field.components, *ranges)
 
     def to_dict(self) -> dict[str, Any]:

@@ -48,6 +48,25 @@ def to_meshio(data: Dataset, row: int, frame: int | None = None) -> meshio.Mesh:
     )
 
 
+def values_of(mesh: meshio.Mesh, *, cells: bool) -> dict[str, NDArray[Any]]:
+    """The point data of a mesh, or its cell data over all blocks."""
+    if not cells:
+        return {name: np.asarray(values) for name, values in mesh.point_data.items()}
+    return {name: np.concatenate(list(blocks)) for name, blocks in mesh.cell_data.items()}
+
+
+def with_values(mesh: meshio.Mesh, values: Mapping[str, NDArray[Any]], *, cells: bool) -> meshio.Mesh:
+    """The points and cells of a mesh with other point data, or cell data."""
+    import meshio
+
+    if not cells:
+        return meshio.Mesh(mesh.points, mesh.cells, point_data=dict(values))
+    cuts = np.cumsum([len(block.data) for block in mesh.cells])[:-1]
+    return meshio.Mesh(
+        mesh.points, mesh.cells, cell_data={name: np.split(array, cuts) for name, array in values.items()}
+    )
+
+
 def from_meshio(
     path: str | Path,
     meshes: Sequence[meshio.Mesh],

@@ -14,6 +14,7 @@ from sciml.errors import ConfigError
 from sciml.streams import Streams
 
 if TYPE_CHECKING:
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 
@@ -166,7 +167,7 @@ class Objective(ABC):
         with torch.no_grad():
             return {"loss": float(total(self.terms(model, batch)))}
 
-    def surrogate(self, model: nn.Module) -> Surrogate | None:
+    def surrogate(self, model: nn.Module) -> Surrogate | PointSurrogate | None:
         """The trained model as a surrogate, if the objective knows names and units for it."""
         return None
 
@@ -226,7 +227,7 @@ class Sum(Objective):
                 found[_unused(name, found)] = fact
         return found
 
-    def surrogate(self, model: nn.Module) -> Surrogate | None:
+    def surrogate(self, model: nn.Module) -> Surrogate | PointSurrogate | None:
         return next((s for _, part in self.parts if (s := part.surrogate(model)) is not None), None)
 
     def state_dict(self) -> dict[str, Any]:

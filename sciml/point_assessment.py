@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,19 +20,24 @@ from sciml.assessment import (
     seconds_per_sample,
 )
 from sciml.calling import name_of
-from sciml.errors import ConfigError
-from sciml.feeding import PointFeed
+from sciml.errors import ConfigError, DataError, nearest
+from sciml.feeding import PointFeed, boundaries_of
+from sciml.judging import check_units
+from sciml.mesh import Points
 from sciml.metrics import max_error, nrmse, relative_l2, rmse, vrmse
+from sciml.padding import padded
+from sciml.point_surrogate import BATCH_SIZE, PointSurrogate
 from sciml.report import Example, chosen_rows, named, units_of
 from sciml.scores import Scores
+from sciml.supervised import Supervised
 
 if TYPE_CHECKING:
-    from sciml.supervised import Supervised
+    from sciml.dataset import Dataset
 
 Predictor = Callable[[list[int]], tuple[Tensor, Mapping[str, Tensor]]]
 
 
-def assess_points(task: Supervised, model: nn.Module) -> Assessment:
+def assess_points(task: Supervised, model: nn.Module | PointSurrogate) -> Assessment:
     """Errors and times of a model, and of the mean of the training outputs, on the samples of a task.
 
     Errors are those of `sciml.metrics` in physical units and float64, each point counted once; the mean over
@@ -40,7 +47,8 @@ def assess_points(task: Supervised, model: nn.Module) -> Assessment:
     ----------
     task : Supervised
         On the split to judge on.
-    model : nn.Module
+    model : nn.Module or PointSurrogate
+        A surrogate has the normalization of its own training, whatever the data of the task.
 
     Raises
     ------
@@ -67,7 +75,11 @@ def assess_points(task: Supervised, model: nn.Module) -> Assessment:
     data, batch = task.dataset, min(TIMED_SAMPLES, len(task.dataset))
     timed = list(range(batch))
 
-    model_on, mean_on = point_predictor(task, model), mean_on_points(task)
+    if isinstance(model, PointSurrogate):
+        module, model_on = model.model, surrogate_predictor(task, model)
+    else:
+        module, model_on = model, point_predictor(task, model)
+    mean_on = mean_on_points(task)
 
     def judged(name: str, kind: Kind, predict: Predictor) -> Row:
         scores = point_scores(task, predict)
@@ -79,13 +91,13 @@ def assess_points(task: Supervised, model: nn.Module) -> Assessment:
 
     return Assessment(
         rows=(
-            judged(name_of(model), "surrogate", model_on),
+            judged(name_of(module), "surrogate", model_on),
             judged("mean of training outputs", "trivial", mean_on),
         ),
         samples=len(data),
         batch=batch,
         threads=torch.get_num_threads(),
-        device=str(next(model.parameters(), torch.empty(0)).device),
+        device=str(next(module.parameters(), torch.empty(0)).device),
         digest=data.digest,
         floor=discretization_error(data),
         indices=data.indices.tolist(),
@@ -100,6 +112,49 @@ def point_predictor(task: Supervised, model: nn.Module) -> Predictor:
         return prediction.cpu(), found.to("cpu").tensors
 
     return predict
+
+
+def task_of_surrogate(surrogate: PointSurrogate, data: Dataset) -> Supervised:
+    """What a surrogate learned, on other data.
+
+    Raises
+    ------
+    DataError
+        If the data are on a grid, lack a field, or have one in other units.
+    """
+    who = f"PointSurrogate: {data.path}"
+    if data.kind == "grid":
+        raise DataError(f"{who} is on a grid; the surrogate is for points and meshes.")
+    known = (*data.fields, *data.parameter_names, *boundaries_of(data))
+    names = [channel.name for channel in (*surrogate.inputs, *surrogate.parameters)]
+    outputs = [channel.name for channel in surrogate.outputs]
+    for name in (*names, *outputs):
+        if name not in known:
+            raise DataError(f"{who} has no {name!r}; it has {', '.join(known)}.{nearest(name, known)}")
+    check_units(surrogate, data)
+    return Supervised(data, names, outputs, batch_size=BATCH_SIZE)
+
+
+def surrogate_predictor(task: Supervised, surrogate: PointSurrogate) -> Predictor:
+    """A surrogate on rows of a task: physical values, float64, and the batch they belong to."""
+    given = functools.lru_cache(maxsize=TIMED_SAMPLES)(partial(sample_of, task.dataset, surrogate))
+
+    def predict(rows: list[int]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        clouds, fields = zip(*(given(row) for row in rows), strict=True)
+        found = surrogate.predict(clouds, fields)
+        names = [channel.name for channel in surrogate.outputs]
+        columns = [np.concatenate([u[n].reshape(len(u[n]), -1) for n in names], axis=1) for u in found]
+        return padded(columns), dict(zip(task.feed.keys, task.feed.read(rows), strict=True))
+
+    return predict
+
+
+def sample_of(data: Dataset, surrogate: PointSurrogate, row: int) -> tuple[Points, dict[str, Any]]:
+    """What a surrogate takes of one sample of a dataset."""
+    fields = [channel.name for channel in surrogate.inputs if channel.name in data.fields]
+    values: dict[str, Any] = {name: data.arrays(name, [row])[0] for name in fields}
+    values |= {channel.name: data.variable(channel.name)[row] for channel in surrogate.parameters}
+    return data.mesh(row), values
 
 
 def mean_on_points(task: Supervised) -> Predictor:

@@ -32,6 +32,7 @@ from sciml.errors import CheckpointError, ConfigError, RunLockedError
 
 if TYPE_CHECKING:
     from sciml.objective import Objective
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 FORMAT = 1
@@ -234,10 +235,33 @@ class Run:
             If the objective has no named inputs and outputs, as a PINN's has not, or they are not fields on a
             grid alone.
         """
+        from sciml.point_surrogate import PointSurrogate
+
         surrogate = self.objective.surrogate(self.model)
+        if isinstance(surrogate, PointSurrogate):
+            raise ConfigError("Run.surrogate: this run is on points or meshes; use run.point_surrogate().")
         if surrogate is None:
             raise ConfigError(
                 f"Run.surrogate: {type(self.objective).__name__} has more or less than named "
                 "fields on a grid alone as inputs and outputs; use run.model."
+            )
+        return surrogate
+
+    def point_surrogate(self) -> PointSurrogate:
+        """The same of a model on points or meshes.
+
+        Raises
+        ------
+        ConfigError
+            If the objective is not about fields on points or meshes, with numbers and distances to
+            boundaries beside them at most.
+        """
+        from sciml.point_surrogate import PointSurrogate
+
+        surrogate = self.objective.surrogate(self.model)
+        if not isinstance(surrogate, PointSurrogate):
+            raise ConfigError(
+                f"Run.point_surrogate: {type(self.objective).__name__} has no named fields on points or "
+                "meshes as outputs, or functions on points of their own as inputs; use run.model."
             )
         return surrogate

@@ -23,6 +23,7 @@ from sciml.streams import Streams
 
 if TYPE_CHECKING:
     from sciml.dataset import Dataset
+    from sciml.point_surrogate import PointSurrogate
     from sciml.surrogate import Surrogate
 
 
@@ -195,10 +196,12 @@ class Supervised(Objective):
             encoded = self.predict(model, batch).double()
         return self.decoder.to(device).decode(encoded, axis=self.feed.axis % encoded.ndim), batch
 
-    def surrogate(self, model: nn.Module) -> Surrogate | None:
-        """The trained map between fields; None on points and meshes, and with inputs of other kinds."""
+    def surrogate(self, model: nn.Module) -> Surrogate | PointSurrogate | None:
+        """The trained map; None with functions on points of their own, and on grids with numbers."""
         from sciml.surrogate import Channel, Surrogate
 
+        if isinstance(self.feed, PointFeed):
+            return self._on_points(model, self.feed)
         if not isinstance(self.feed, GridFeed) or not self.feed.plain:
             return None
 
@@ -212,4 +215,27 @@ class Supervised(Objective):
             grid=self.dataset.grid,
             input_normalization=self.feed.encoder,
             output_normalization=self.decoder,
+        )
+
+    def _on_points(self, model: nn.Module, feed: PointFeed) -> PointSurrogate | None:
+        from sciml.labelled import Channel
+        from sciml.point_surrogate import PointSurrogate
+
+        if feed.beside.functions:
+            return None
+
+        def channel(name: str) -> Channel:
+            if name in feed.layout.boundaries:
+                return Channel(name, long_name=f"distance to {name} in the unit box")
+            return Channel.from_dataset(self.dataset, name)
+
+        return PointSurrogate(
+            model,
+            inputs=[channel(name) for name in feed.inputs],
+            outputs=[channel(name) for name in self.outputs],
+            layout=feed.layout,
+            input_normalization=feed.encoder,
+            output_normalization=self.decoder,
+            parameters=[channel(name) for name in feed.beside.parameters],
+            parameter_normalization=feed.beside.normalization,
         )

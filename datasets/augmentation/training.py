@@ -12,6 +12,7 @@ from sciml.datasets.augmentation.augmentation import Augmentation, Problem, Tens
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.objective import Batch, Objective, Term
+from sciml.point_surrogate import PointSurrogate
 from sciml.rollout import Rollout
 from sciml.streams import Streams
 from sciml.supervised import Supervised
@@ -121,7 +122,7 @@ class Augmented(Objective):
     def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
         return self.task.evaluate(model, streams)
 
-    def surrogate(self, model: nn.Module) -> Surrogate | None:
+    def surrogate(self, model: nn.Module) -> Surrogate | PointSurrogate | None:
         return self.task.surrogate(model)
 
 

@@ -91,7 +91,7 @@ class MeshFile:
             If meshio cannot read it, it has cells of an unknown type, or values that are not finite.
         """
         examine(path, check)
-        mesh, told = _read(path)
+        mesh, told = read_mesh(path)
         told = [] if dialect(path) == "su2" else told  # that it has no texts for markers; we do
         notes = [f"{_NAMES.get(str(dialect(path)), str(dialect(path)))} file, read by meshio", *told]
         try:
@@ -132,12 +132,18 @@ def dialect(path: Path) -> str | None:
 
 def check(path: Path) -> dict[str, int]:
     """Read a mesh and count its points: run by `sciml.sandbox.examine`."""
-    mesh, _ = _read(path)
+    mesh, _ = read_mesh(path)
     return {"points": len(mesh.points)}
 
 
-def _read(path: Path) -> tuple[meshio.Mesh, list[str]]:
-    """The mesh, and what meshio said on the way."""
+def read_mesh(path: Path) -> tuple[meshio.Mesh, list[str]]:
+    """The mesh, and what meshio said on the way.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
     import meshio
 
     name = dialect(path)

@@ -12,6 +12,7 @@ from sciml.cli.options import (
     DataOptions,
     Json,
     ModelOptions,
+    Numbers,
     RolloutOptions,
     RunOptions,
     SampleOptions,
@@ -196,23 +197,27 @@ def predict(
     *,
     output: Path,
     frames: Annotated[int | None, Parameter(show_default=False)] = None,
+    numbers: Numbers = (),
     model: ModelOptions = ModelOptions(),  # noqa: B008
     device: str = "auto",
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> int:
-    """Apply a trained surrogate to fields in a netCDF file, at any resolution of its domain.
+    """Apply a trained surrogate to fields in a file, at any resolution of its domain, on any mesh.
 
     Parameters
     ----------
     run
         The folder of a run, or of a saved surrogate.
     field
-        A netCDF file with the input fields under their names, with coordinates.
+        A netCDF file with the input fields under their names, with coordinates. Of a surrogate on points or
+        meshes a mesh file, such as VTU, with the input fields as its data, or a dataset file.
     output
-        The netCDF file to write.
+        The netCDF file to write, a mesh file, or a dataset file with the predictions of all samples.
     frames
         Of a surrogate that steps through time: how many frames after the last one in the file.
+    numbers
+        Of a surrogate on points that takes numbers of the sample: NAME=VALUE for each, with a mesh file.
     device
         auto, cpu, cuda, cuda:1, mps.
     force
@@ -222,7 +227,17 @@ def predict(
     """
     from sciml.cli.apply import predict as work
 
-    return work(run, field, output, frames=frames, model=model, device=device, force=force, json=json)
+    return work(
+        run,
+        field,
+        output,
+        frames=frames,
+        numbers=numbers,
+        model=model,
+        device=device,
+        force=force,
+        json=json,
+    )
 
 
 @app.command(

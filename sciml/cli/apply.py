@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from sciml.assessment import assess
+from sciml.cards import is_on_points
 from sciml.cli import names
+from sciml.cli.apply_points import apply_on_points
 from sciml.cli.foreign import is_foreign, open_file
 from sciml.cli.options import DataOptions, ModelOptions
 from sciml.cli.output import emit_json
@@ -19,6 +22,8 @@ from sciml.cli.train import numbers_of, show_assessment
 from sciml.dataset import Dataset, open_dataset
 from sciml.errors import ConfigError, DataError
 from sciml.files import finite, temporary_name, write_json_atomic
+from sciml.point_assessment import assess_points, task_of_surrogate
+from sciml.point_surrogate import PointSurrogate
 from sciml.presets import generator_of
 from sciml.processes import device_of
 from sciml.run import RunFolder
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate:
+def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate | PointSurrogate:
     """The surrogate in the folder of a run, or in its own folder.
 
     Raises
@@ -41,9 +46,13 @@ def load_surrogate(run: Path, model: ModelOptions, device: str) -> Surrogate:
         record = RunFolder(run).read()
         why = "" if record is None else " The run in it is not finished; sciml train goes on."
         if record is not None and record["status"] == "finished":
-            why = " A surrogate maps fields on a grid; the errors of this run are in assessment.json."
+            why = (
+                " It has inputs that a surrogate does not take, such as functions on points of their own; "
+                "the errors of this run are in assessment.json."
+            )
         raise ConfigError(f"{run} holds no surrogate (surrogate/card.json).{why}")
-    surrogate = Surrogate.load(place, _own_model(run, place, model))
+    own, kind = _own_model(run, place, model), PointSurrogate if is_on_points(place) else Surrogate
+    surrogate = kind.load(place, own)
     surrogate.model.to(device_of(device))
     return surrogate
 
@@ -94,10 +103,14 @@ def evaluate(
     if not len(part):
         sizes = ", ".join(f"{name} {len(getattr(data, name))}" for name in ("train", "valid", "test"))
         raise DataError(f"{file} has no samples in the split {split!r} ({sizes}); choose with --split.")
-    generator = generator_of(data)
-    baselines = generator.baselines() if generator is not None else []
-    say(f"judging on {len(part)} samples, beside {len(baselines)} classical solvers")
-    assessment = assess(surrogate, part, baselines=baselines, training=data.train)
+    if isinstance(surrogate, PointSurrogate):
+        say(f"judging on {len(part)} samples")
+        assessment = assess_points(task_of_surrogate(surrogate, part), surrogate)
+    else:
+        generator = generator_of(data)
+        baselines = generator.baselines() if generator is not None else []
+        say(f"judging on {len(part)} samples, beside {len(baselines)} classical solvers")
+        assessment = assess(surrogate, part, baselines=baselines, training=data.train)
     result: dict[str, Any] = {"run": str(run), "data": str(data.path), "split": split}
     if output is not None:
         write_json_atomic(output, {**result, "assessment": finite(assessment.to_dict())})
@@ -109,9 +122,10 @@ def evaluate(
     return 0
 
 
-def _fields_of(surrogate: Surrogate) -> DataOptions:
+def _fields_of(surrogate: Surrogate | PointSurrogate) -> DataOptions:
     """The names to look for in a file of another program."""
-    names_in, names_out = (tuple(c.name for c in side) for side in (surrogate.inputs, surrogate.outputs))
+    given = surrogate.given if isinstance(surrogate, PointSurrogate) else surrogate.inputs
+    names_in, names_out = (tuple(c.name for c in side) for side in (given, surrogate.outputs))
     return DataOptions(inputs=names_in, outputs=names_out)
 
 
@@ -131,56 +145,63 @@ def predict(
     output: Path,
     *,
     frames: int | None,
+    numbers: Sequence[str],
     model: ModelOptions,
     device: str,
     force: bool,
     json: bool,
 ) -> int:
-    """Apply a surrogate to the fields in a netCDF file."""
-    import xarray
-
+    """Apply a surrogate to the fields in a file."""
     if output.exists() and not force:
         raise ConfigError(f"{output} exists; replace it with --force, or choose another --output.")
     if not field.exists():
         raise DataError(f"there is no file {field}.")
     surrogate = load_surrogate(run, model, device)
-    if frames is not None and (surrogate.evolution is None or frames < 1):
+    evolution = None if isinstance(surrogate, PointSurrogate) else surrogate.evolution
+    if frames is not None and (evolution is None or frames < 1):
         raise ConfigError(
             "--frames counts the frames that a surrogate which steps through time is to predict, at least 1; "
             f"got {frames} and {surrogate}."
         )
+    if numbers and not isinstance(surrogate, PointSurrogate):
+        raise ConfigError("--number gives the numbers of a sample to a surrogate on points or meshes.")
+    start = time.perf_counter()
+    if isinstance(surrogate, PointSurrogate):
+        shapes = apply_on_points(surrogate, field, output, names.parse_settings(numbers, "--number"))
+    else:
+        shapes = _apply_on_grid(surrogate, field, output, frames)
+    seconds = time.perf_counter() - start
+    if json:
+        told = {"run": str(run), "input": str(field), "output": str(output)}
+        emit_json({**told, "fields": shapes, "seconds": seconds})
+    else:
+        shown = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+        print(f"{output}: {shown}, predicted in {seconds:.3g} s")
+    return 0
+
+
+def _apply_on_grid(
+    surrogate: Surrogate, field: Path, output: Path, frames: int | None
+) -> dict[str, list[int]]:
+    """The shapes of the predicted fields."""
+    import xarray
+
     try:
         with xarray.open_dataset(field) as opened:
             given = opened.load()
     except ValueError as error:  # xarray's word for "no engine reads this"
         raise DataError(f"{field} is not a netCDF file that xarray can read: {error}") from error
-    start = time.perf_counter()
     try:
         result = _apply(surrogate, given, frames)
     except KeyError as error:
         raise DataError(f"{field}: {error.args[0]}") from error
-    seconds = time.perf_counter() - start
     temporary = temporary_name(output)
     try:
         result.to_netcdf(temporary, engine="h5netcdf")
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
-    shapes = {str(name): list(array.shape) for name, array in result.data_vars.items()}
-    if json:
-        emit_json(
-            {
-                "run": str(run),
-                "input": str(field),
-                "output": str(output),
-                "fields": shapes,
-                "seconds": seconds,
-            }
-        )
-    else:
-        shown = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-        print(f"{output}: {shown}, predicted in {seconds:.3g} s")
-    return 0
+    return {str(name): list(array.shape) for name, array in result.data_vars.items()}
 
 
 def _apply(surrogate: Surrogate, given: xarray.Dataset, frames: int | None) -> xarray.Dataset:

@@ -11,6 +11,7 @@ from sciml.cli.apply import load_surrogate
 from sciml.cli.options import ModelOptions
 from sciml.cli.output import emit_json, print_table
 from sciml.errors import ConfigError
+from sciml.point_surrogate import PointSurrogate
 
 
 def export(
@@ -38,6 +39,8 @@ def export(
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; replace it with --force, or choose another --output.")
     surrogate = load_surrogate(run, model, "cpu")
+    if isinstance(surrogate, PointSurrogate):
+        raise ConfigError(f"sciml export writes maps between fields on a grid; {run} holds a {surrogate}.")
     start = time.perf_counter()
     made = surrogate.export(path, to=to, dynamic=not static)
     _show(made, "exported", time.perf_counter() - start, json)

@@ -129,7 +129,7 @@ def chosen_operator(
     return chosen, default if default is not None and factory is cls else factory, None
 
 
-def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+def parse_settings(pairs: Iterable[str], option: str = "--set") -> dict[str, Any]:
     """NAME=VALUE texts as a dictionary; values are Python literals, or one of `parts` made from literals.
 
     Raises
@@ -149,9 +149,9 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         name = name.strip()
         if not equals or not name.isidentifier():
-            raise ConfigError(f"--set takes NAME=VALUE, such as --set width=64, got {pair!r}.")
+            raise ConfigError(f"{option} takes NAME=VALUE, such as {option} width=64, got {pair!r}.")
         if name in found:
-            raise ConfigError(f"--set {name}=... is given twice.")
+            raise ConfigError(f"{option} {name}=... is given twice.")
         try:
             found[name] = _value(name, ast.parse(text.strip(), mode="eval").body)
         except ConfigError:

@@ -15,6 +15,12 @@ Settings = Annotated[
 ]
 
 
+Numbers = Annotated[
+    tuple[str, ...],
+    Parameter(name="--number", negative="", show_default=False, consume_multiple=False),
+]
+
+
 Names = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=False)]
 
 
