@@ -42,15 +42,15 @@ SMALL = Recipe(
 residual every 500 iterations, with the curvature kept."""
 
 SHARP = Recipe(
-    network=partial(MLP, width=30, depth=4),
     stages=(
-        Stage(_ADAM, 2000, RAD(every=200)),
-        Stage(_BROYDEN, 400, RAD(every=4, power=2.0)),
+        Stage(_ADAM, 500, Sobol(every=10)),
+        Stage(_BROYDEN, 60, RAD(every=10)),
+        Stage(partial(LevenbergMarquardt, iterations=10), 200, RAD(every=1)),
     ),
-    points=4000,
+    points=3000,
     harmonics=3,
 )
-"""For fronts, layers and corners: deeper, with more points, which follow the residual more closely."""
+"""For fronts and layers: as `SMALL`, then Levenberg-Marquardt on points that follow the residual closely."""
 
 PRECISE = Recipe(
     stages=(

@@ -55,6 +55,7 @@ class AllenCahn(Problem):
 
     equation: ClassVar[str] = r"u_t = d u_{xx} + 5 (u - u^3)"
     source: ClassVar[str] = "Raissi, Perdikaris, Karniadakis (2019), 3.2.2"
+    recipe: ClassVar[str] = "precise"
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     domain: ClassVar[Domain] = Domain(Box(((-1.0, 1.0),)), time=(0.0, 1.0))
 
