@@ -1,0 +1,179 @@
+"""The standard problems, each solved from nothing, beside the accuracy that is asked of it.
+
+    python tools/pinn_records.py run FOLDER [NAME ...]    rows that are not yet in FOLDER/rows.jsonl
+    python tools/pinn_records.py table FOLDER             the tables
+
+A row is one training with one seed: relative L2 error against the certified reference of the problem, and
+the seconds after which a validation was first below the bar.  Trainings lie in FOLDER/runs; one that was cut
+off goes on from its checkpoint, and a row that is there is not run again.  Give the number of threads by
+OMP_NUM_THREADS; rows tell it.
+"""
+
+import json
+import platform
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Adam
+
+from sciml.optimizers import LevenbergMarquardt
+from sciml.pinns import Attempt, Recipe, Stage, march, problems
+from sciml.pinns.networks import MLP
+from sciml.pinns.problem import Problem
+from sciml.pinns.recipes import PRECISE, SHARP, SMALL
+from sciml.pinns.samplers import R3, RAD, Sampler, Sobol, Uniform
+
+WINDOW = replace(
+    PRECISE,
+    network=partial(MLP, width=20, depth=3),
+    harmonics=1,
+    points=1500,
+    stages=(
+        Stage(partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20), 200, Sobol()),
+        Stage(partial(LevenbergMarquardt, iterations=5), 40, Sobol()),
+    ),
+)
+"""For a third of the time of convection: `PRECISE`, smaller and shorter."""
+
+_EVERY = 20  # steps between validations
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One problem, how it is solved, and for how long.
+
+    ``windows`` windows of time, one after the other; then the steps of the recipe bound the time.
+    """
+
+    problem: Problem
+    recipe: Recipe
+    seconds: float
+    bar: float
+    seeds: int = 3
+    windows: int = 1
+
+
+ENTRIES = {
+    "klein-gordon": Entry(problems.KleinGordon(), PRECISE, 60, 1e-3),
+    "reaction": Entry(problems.Reaction(), PRECISE, 60, 1e-4),
+    "wave": Entry(problems.Wave(), PRECISE, 120, 1e-3),
+    "helmholtz": Entry(problems.Helmholtz(), SMALL, 150, 1e-4),
+    "four-discs": Entry(problems.FourDiscs(), SMALL, 120, 2e-3),
+    "convection": Entry(problems.Convection(), WINDOW, 300, 1e-3, windows=3),
+    "burgers-in-a-minute": Entry(problems.Burgers(), SMALL, 60, 1e-3),
+    "cavity": Entry(problems.Cavity(), SMALL, 300, 1e-2),
+    "allen-cahn": Entry(problems.AllenCahn(), PRECISE, 900, 1e-5, seeds=2),
+    "burgers": Entry(problems.Burgers(), SHARP, 900, 1e-6, seeds=2),
+    "solitons": Entry(problems.Solitons(), SMALL, 900, 1e-4, seeds=2),
+}
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "fixed": Sobol(every=10**9),
+    "fresh": Uniform(every=10),
+    "r3": R3(every=10),
+    "rad": RAD(every=10),
+}
+
+
+def with_points(entry: Entry, sampler: Sampler, seconds: float) -> Entry:
+    """The same with other points in the last stage."""
+    *first, last = entry.recipe.stages
+    recipe = replace(entry.recipe, stages=(*first, replace(last, sampler=sampler)))
+    return replace(entry, recipe=recipe, seconds=seconds, seeds=3)
+
+
+ENTRIES |= {
+    f"{name}/{way}": with_points(ENTRIES[name], sampler, seconds)
+    for name, seconds in {"allen-cahn": 120.0, "four-discs": 60.0, "convection": 0.0}.items()
+    for way, sampler in SAMPLERS.items()
+}
+
+
+def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
+    """One row."""
+    if entry.windows > 1:
+        marched = march(entry.problem, windows=entry.windows, recipe=entry.recipe, seed=seed, output=folder)
+        model, histories = marched.model, [run.history for run in marched.runs]
+    else:
+        # More steps than there is time for: the clock ends it.
+        attempt = Attempt(entry.problem, entry.recipe, seed=seed)
+        for _ in attempt.steps(time_limit=entry.seconds, every=_EVERY, output=folder):
+            pass
+        model, histories = attempt.run.model, [attempt.run.history]
+    below = [
+        row["seconds"]
+        for row in histories[-1]
+        if row.get("validation", {}).get("relative_l2", float("inf")) <= entry.bar
+    ]
+    return {
+        "problem": type(entry.problem).__name__,
+        "fingerprint": entry.problem.fingerprint(),
+        "reference_error": entry.problem.reference().error,
+        "relative_l2": entry.problem.relative_l2(model),
+        "bar": entry.bar,
+        "seconds": sum(history[-1]["seconds"] for history in histories),
+        "seconds_to_bar": below[0] if below and entry.windows == 1 else None,
+        "steps": sum(history[-1]["step"] for history in histories),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "threads": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def main(action: str, folder: Path, names: list[str]) -> None:
+    file = folder / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if action == "table":
+        print("\n".join(table(rows)))
+        return
+    for seed in range(max(entry.seeds for entry in ENTRIES.values())):
+        for name in names or [name for name in ENTRIES if "/" not in name]:
+            entry = ENTRIES[name]
+            known = any(row["name"] == name and row["seed"] == seed for row in rows)
+            if known or seed >= entry.seeds:
+                continue
+            row = {"name": name, "seed": seed} | solved(entry, seed, folder / "runs" / f"{name}-{seed}")
+            rows.append(row)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            print(f"{name} {seed}: {row['relative_l2']:.2e} after {row['seconds']:.0f} s", flush=True)
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines of Markdown: all seeds, best first; then the samplers side by side."""
+    lines = [
+        "| Problem | Relative L2, every seed | asked | seconds | below it after | weights |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, entry in ENTRIES.items():
+        own = sorted((row for row in rows if row["name"] == name), key=lambda row: row["relative_l2"])
+        if not own or "/" in name:
+            continue
+        seconds = ", ".join(f"{row['seconds']:.0f}" for row in own)
+        soon = ", ".join("-" if (s := row["seconds_to_bar"]) is None else f"{s:.0f} s" for row in own)
+        weights = max(row["parameters"] for row in own)
+        lines.append(
+            f"| {name} ({own[0]['fingerprint']}) | {_errors(own)} | {entry.bar:.0e} | {seconds} | {soon} | "
+            f"{weights:,} |"
+        )
+    lines += ["", "| Problem | " + " | ".join(SAMPLERS) + " |", "|---|" + "---|" * len(SAMPLERS)]
+    for problem in dict.fromkeys(name.partition("/")[0] for name in ENTRIES if "/" in name):
+        cells = [_errors([row for row in rows if row["name"] == f"{problem}/{way}"]) for way in SAMPLERS]
+        lines.append(f"| {problem} | {' | '.join(cells)} |")
+    return lines
+
+
+def _errors(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{error:.1e}" for error in sorted(row["relative_l2"] for row in rows))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in ("run", "table") or set(sys.argv[3:]) - set(ENTRIES):
+        sys.exit(f"{__doc__}\nnames: {', '.join(ENTRIES)}")
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
