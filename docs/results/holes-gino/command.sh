@@ -1,0 +1,1 @@
+sciml compare runs/data/poisson-with-holes-827c1b2a.h5 --inputs a --inputs f --inputs hole --inputs level --inputs flux --outputs u --operators gino --set 'gino.affine=(1,3,4)' --set gino.batch_size=8 --set gino.learning_rate=3e-3 --set gino.weight_decay=1e-4 --set gino.clip=1.0 --seeds 1 --budget 25m --output gino-holes
