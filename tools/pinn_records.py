@@ -59,9 +59,9 @@ class Entry:
 
 ENTRIES = {
     "klein-gordon": Entry(problems.KleinGordon(), PRECISE, 60, 1e-3),
-    "reaction": Entry(problems.Reaction(), PRECISE, 60, 1e-4),
+    "reaction": Entry(problems.Reaction(), PRECISE, 180, 1e-4),
     "wave": Entry(problems.Wave(), PRECISE, 120, 1e-3),
-    "helmholtz": Entry(problems.Helmholtz(), SMALL, 150, 1e-4),
+    "helmholtz": Entry(problems.Helmholtz(), SMALL, 300, 1e-4),
     "four-discs": Entry(problems.FourDiscs(), SMALL, 120, 2e-3),
     "convection": Entry(problems.Convection(), WINDOW, 300, 1e-3, windows=3),
     "burgers-in-a-minute": Entry(problems.Burgers(), SMALL, 60, 1e-3),
