@@ -78,6 +78,7 @@ class EnergyNaturalGradient(GaussNewton):
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.tensor([-1.2, 1.0], dtype=torch.float64, requires_grad=True)
     >>> class Rosenbrock:
     ...     def residuals(self):
