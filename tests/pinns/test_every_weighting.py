@@ -156,6 +156,7 @@ def test_two_processes_have_the_weights_of_one(weighting: Weighting, monkeypatch
     """Played by two threads, which work on parts of different size."""
     model, objective = prepared(weighting)
     expected = factors(objective, model, 3)
+    parts = [prepared(weighting) for _ in range(2)]  # here: threads share the state of random numbers
     meeting = threading.Barrier(2)
     own = threading.local()
     sent: dict[int, Tensor] = {}
@@ -171,7 +172,7 @@ def test_two_processes_have_the_weights_of_one(weighting: Weighting, monkeypatch
     def work(rank: int) -> None:
         own.rank = rank
         try:
-            model, objective = prepared(weighting)
+            model, objective = parts[rank]
             found[rank] = factors(objective, model, 3)
         finally:
             if rank not in found:
