@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sciml.pinns.csg import Difference, Intersection, Renamed, Union
     from sciml.pinns.curriculum import Climb, climb
     from sciml.pinns.deepxde_geometry import DeepXDEGeometry, domain_from_deepxde, geometry_from_deepxde
+    from sciml.pinns.diffusions import Diffusion
     from sciml.pinns.distances import distance
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
     from sciml.pinns.fields import Fields, fields_of
@@ -74,6 +75,7 @@ __all__ = [
     "Ansatz",
     "ansatz_for",
     "distance",
+    "Diffusion",
     "Solution",
     "Classical",
     "component",
@@ -131,6 +133,7 @@ _DEFINED_IN = {
     "Ansatz": "problem",
     "ansatz_for": "ansatz",
     "distance": "distances",
+    "Diffusion": "diffusions",
     "Solution": "problem",
     "Classical": "problem",
     "component": "problem",

@@ -18,6 +18,7 @@ from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.pinns.conditions import Condition, Function, Periodic, names_of
+from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.domain import Box, Domain
 
 _POINTS = 20_000  # of a reference in many dimensions
@@ -202,6 +203,17 @@ class Problem(ABC):
     def coefficients(self) -> Mapping[str, Coefficient]:
         """The unknown numbers of an inverse problem."""
         return {}
+
+    @property
+    def diffusion(self) -> Diffusion | None:
+        """The process behind a parabolic equation on all of space, with t counted from the given data."""
+        return None
+
+    def energy(self, u: Function, x: Tensor) -> Tensor:
+        """The density (n,) whose integral over the domain is least for the solution, if there is one."""
+        raise ConfigError(
+            f"{type(self).__name__}: has no energy; its solution is not known to be a least one."
+        )
 
     def exact(self, x: Tensor) -> Tensor:
         """The solution at points (n, dim), (n,) or (n, outputs), if there is a formula."""
