@@ -54,6 +54,9 @@ class Muon(Optimizer):
         Of Adam.
     smallest : int
         Matrices with a shorter axis, such as those of a last layer, are left to Adam.
+    kernels : bool
+        Whether parameters of more axes are kernels (out, in, \*taps) of convolutions, that is matrices with
+        as many rows as outputs; otherwise they are left to Adam, as weights of Fourier modes should be.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Muon(Optimizer):
         ratio: float = 0.15,
         betas: tuple[float, float] = (0.9, 0.999),
         smallest: int = 4,
+        kernels: bool = False,
     ) -> None:
         if not (lr >= 0 and weight_decay >= 0 and ratio >= 0 and smallest >= 1):
             raise ConfigError(
@@ -101,6 +105,7 @@ class Muon(Optimizer):
             "ratio": ratio,
             "adam_betas": tuple(betas),
             "smallest": smallest,
+            "kernels": kernels,
         }
         super().__init__(params, settings)
         if any(p.is_complex() for group in self.param_groups for p in group["params"]):
@@ -115,7 +120,7 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
-            matrices = [p for p in moved if p.ndim == 2 and min(p.shape) >= group["smallest"]]
+            matrices = [p for p in moved if _is_matrix(p, group)]
             known = {id(p) for p in matrices}
             self._turn(matrices, group)
             self._adam([p for p in moved if id(p) not in known], group)
@@ -125,13 +130,15 @@ class Muon(Optimizer):
         """The step of the matrices, those that are alike together."""
         alike: dict[Any, list[Tensor]] = {}
         for p in matrices:
-            alike.setdefault((min(p.shape), max(p.shape), p.dtype, p.device), []).append(p)
+            rows, columns = _matrix(p).shape
+            alike.setdefault((min(rows, columns), max(rows, columns), p.dtype, p.device), []).append(p)
         for same in alike.values():
             steps = orthogonal(torch.stack([_flat(self._pushed(p, group["momentum"])) for p in same]))
             for p, step in zip(same, steps.unbind(), strict=True):
+                rows, columns = _matrix(p).shape
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                size = group["lr"] * max(1.0, p.shape[0] / p.shape[1]) ** 0.5
-                p.sub_(step if step.shape == p.shape else step.mT, alpha=size)
+                size = group["lr"] * max(1.0, rows / columns) ** 0.5
+                p.sub_((step if rows <= columns else step.mT).reshape(p.shape), alpha=size)
 
     def _pushed(self, p: Tensor, momentum: float) -> Tensor:
         """The gradient with its momentum, which is updated."""
@@ -183,5 +190,16 @@ def orthogonal(x: Tensor) -> Tensor:
     return x
 
 
+def _is_matrix(p: Tensor, group: dict[str, Any]) -> bool:
+    wanted = p.ndim >= 2 if group["kernels"] else p.ndim == 2
+    return wanted and min(_matrix(p).shape) >= group["smallest"]
+
+
+def _matrix(x: Tensor) -> Tensor:
+    """(out, everything else)."""
+    return x.flatten(1)
+
+
 def _flat(x: Tensor) -> Tensor:
+    x = _matrix(x)
     return x if x.shape[0] <= x.shape[1] else x.mT

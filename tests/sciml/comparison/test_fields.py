@@ -413,3 +413,18 @@ def test_trainings_differ_in_the_seed_alone(tmp_path: Path) -> None:
     slow = Entry("slow", FNO, {"modes": 2, "width": 4, "depth": 1}, {"learning_rate": 1e-5})
     trainer: Trainer = contest.plan(slow, seed=0, steps=9, device="cpu").trainer
     assert trainer.steps == 9 and describe(trainer)["arguments"]["optimizer"]["arguments"]["lr"] == 1e-5
+
+
+def test_an_entry_may_be_trained_by_muon_and_protocols_stay_the_same(tmp_path: Path) -> None:
+    """What is compared does not depend on whether the optimizer could be chosen."""
+    assert "optimizer" not in describe(Recipe())["arguments"]
+    assert build(describe(Recipe(optimizer="muon"))) == Recipe(optimizer="muon")
+    contest = FieldContest(Benchmark.of_dataset(linear_data(tmp_path)))
+    entry = SMALL.changed({"optimizer": "muon", "learning_rate": 6e-3})
+    plan = contest.plan(entry, seed=0, steps=6, device="cpu")
+    told = describe(plan.trainer)["arguments"]["optimizer"]
+    assert told["partial"].endswith("Muon") and told["arguments"]["lr"] == pytest.approx(0.02)
+    first, *_, last = [step.row for step in plan.trainer.iterate(plan.model, plan.objective)]
+    assert last["loss"] < first["loss"] and last["lr"] < 0.02 / 100
+    with pytest.raises(ConfigError, match="optimizer is 'adamw' or 'muon', got 'sgd'"):
+        Recipe(optimizer="sgd")  # type: ignore[arg-type]

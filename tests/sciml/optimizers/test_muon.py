@@ -96,6 +96,16 @@ def test_what_is_no_large_matrix_is_left_to_adam(shape: tuple[int, ...]) -> None
     torch.testing.assert_close(found, x.detach(), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (12, 1, 5), (5, 2, 2, 1, 2)])
+def test_kernels_of_convolutions_are_matrices_with_a_row_for_each_output(shape: tuple[int, ...]) -> None:
+    gradients = [random(*shape, seed=seed) for seed in (3, 4)]
+    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.2}
+    found = moved(random(*shape), gradients, kernels=True, **settings)
+    expected = moved(random(*shape).flatten(1), [g.flatten(1) for g in gradients], **settings)
+    torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=0)
+    assert not torch.equal(found, moved(random(*shape), gradients, **settings))
+
+
 def test_no_gradient_no_step_and_a_zero_gradient_is_finite() -> None:
     x, y = random(5, 5).requires_grad_(), random(5, 5).requires_grad_()
     optimizer = Muon([x, y])
