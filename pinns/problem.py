@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,6 +20,9 @@ from sciml.kernels.estimators import Estimator, Exact
 from sciml.pinns.conditions import Condition, Function, Periodic, names_of
 from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.domain import Box, Domain
+
+if TYPE_CHECKING:
+    from sciml.pinns.monte_carlo.expected import Expected
 
 _POINTS = 20_000  # of a reference in many dimensions
 _CHUNK = 2**14  # points that are evaluated together
