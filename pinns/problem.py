@@ -218,6 +218,22 @@ class Problem(ABC):
             f"{type(self).__name__}: has no energy; its solution is not known to be a least one."
         )
 
+    def expected(self, x: Tensor, *, accuracy: float, seed: int = 0) -> Expected:
+        """The solution at points (n, dim) as means over random paths, of standard error ``accuracy |u|``.
+
+        By default after Feynman and Kac, for a `diffusion` that is linear.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        from sciml.pinns.monte_carlo import feynman_kac
+
+        if self.diffusion is None or not self.diffusion.linear:
+            raise DataError(f"{type(self).__name__}: its solution is not known as a mean over random paths.")
+        return feynman_kac(self.diffusion, x, accuracy=accuracy, seed=seed)
+
     def exact(self, x: Tensor) -> Tensor:
         """The solution at points (n, dim), (n,) or (n, outputs), if there is a formula."""
         raise NotImplementedError
