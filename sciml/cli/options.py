@@ -101,6 +101,8 @@ class TrainingOptions:
         Decay of a moving average of the weights, such as 0.999; the average is then the result.
     precision
         bf16 runs the model in bfloat16, spectral transforms in float32.
+    optimizer
+        adamw, or muon, which suits models of matrices and convolutions such as MgNO and Transolver.
     workers
         Processes that read data ahead; 0 keeps small data in memory.
     seed
@@ -114,6 +116,7 @@ class TrainingOptions:
     learning_rate: Annotated[float | None, Parameter(show_default=False)] = None
     ema: Annotated[float | None, Parameter(show_default=False)] = None
     precision: Annotated[Literal["float32", "bf16"] | None, Parameter(show_default=False)] = None
+    optimizer: Annotated[Literal["adamw", "muon"] | None, Parameter(show_default=False)] = None
     workers: Annotated[int | None, Parameter(show_default=False)] = None
     seed: Annotated[int | None, Parameter(show_default=False)] = None
     device: str = "auto"

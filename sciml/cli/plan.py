@@ -136,7 +136,7 @@ def _recipe(preset: Preset | None, training: TrainingOptions) -> Recipe:
     """The preset's recipe with what the options change."""
     given = {
         name: getattr(training, name)
-        for name in ("steps", "batch_size", "learning_rate", "ema", "precision")
+        for name in ("steps", "batch_size", "learning_rate", "ema", "precision", "optimizer")
         if getattr(training, name) is not None
     }
     for name in ("steps", "batch_size", "learning_rate"):
@@ -188,7 +188,7 @@ def _like(folder: Path, model: ModelOptions, training: TrainingOptions) -> Plan:
     """The plan that an earlier run followed, with another seed, device or code of one's own if given."""
     refused = [
         f"--{name.replace('_', '-')}"
-        for name in ("steps", "batch_size", "learning_rate", "ema", "precision", "workers")
+        for name in ("steps", "batch_size", "learning_rate", "ema", "precision", "optimizer", "workers")
         if getattr(training, name) is not None
     ]
     own = model.operator is not None and names.is_code(model.operator)
