@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -384,18 +382,6 @@ def test_values_of_conditions_are_never_stored() -> None:
         term.mean().backward()
         expected = -2 * (term.values * rows[:, 0]).mean().detach()
         torch.testing.assert_close(known.grad, expected, rtol=1e-12, atol=0)
-
-
-def test_acceptance_recipes_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step with few points: problems, recipes and baselines fit each other."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    known = import_module("weighting_recipes").ACCEPTANCE
-    for found in known.values():
-        for recipe in (found.recipe, found.baseline):
-            shown = replace(recipe, points=20, stages=(replace(recipe.stages[0], steps=1),))
-            model, objective = shown.model(found.problem, 0), shown.objective(found.problem)
-            objective.check(model)
-            assert math.isfinite(shown.trainer(0).fit(model, objective).history[-1]["loss"])
 
 
 def test_refusals() -> None:

@@ -1,0 +1,90 @@
+"""The tool that sets methods beside baselines: claims can be trained, the table says what the rows say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from sciml.description import describe
+from sciml.pinns import Attempt
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield import_module("pinn_methods")
+
+
+def test_method_and_baseline_differ_on_a_problem_that_is_known(tool: ModuleType) -> None:
+    for name, claim in tool.CLAIMS.items():
+        told = [json.dumps(describe(recipe)) for recipe in (claim.recipe, claim.baseline)]
+        # Windows and ladders are the difference.
+        assert told[0] != told[1] or claim.windows > 1 or claim.ladder, name
+        assert claim.problem.has_reference and claim.recipe.dtype == claim.baseline.dtype, name
+        assert claim.recipe.points == claim.baseline.points, name
+
+
+@pytest.mark.slow
+def test_every_claim_trains(tool: ModuleType) -> None:
+    """Few steps on few points bring the loss down, with the network of the recipe, whole."""
+    for name, claim in tool.CLAIMS.items():
+        for recipe in (claim.recipe, claim.baseline):
+            small = replace(recipe, points=343).scaled(12)
+            rows = [step.row for step in Attempt(claim.problem, small).steps()]
+            assert math.isfinite(rows[-1]["loss"]) and min(r["loss"] for r in rows[1:]) < rows[0]["loss"], (
+                name
+            )
+
+
+def row(name: str, way: str, seed: int, error: float) -> dict[str, Any]:
+    fixed = {"problem": "P", "seconds": 2.0, "steps": 3, "parameters": 4}
+    return {"name": name, "way": way, "seed": seed, "relative_l2": error, **fixed}
+
+
+def test_the_table_pairs_seeds(tool: ModuleType) -> None:
+    """The ratio is a geometric mean: of 1/2 and 1/8 it is 1/4; a seed without its partner does not count."""
+    rows = [row("rar", w, s, e) for w, s, e in [("method", 0, 0.1), ("baseline", 0, 0.2), ("method", 1, 0.1)]]
+    rows += [row("rar", "baseline", 1, 0.8), row("rar", "method", 2, 0.5)]
+    found = tool.table(rows)[-1].split("|")
+    assert [cell.strip() for cell in found[1:-1]] == [
+        "rar",
+        "P",
+        "0.1, 0.1",
+        "0.2, 0.8",
+        "0.25",
+        "2",
+        "confirmed",
+    ]
+    assert tool.verdict([1.0, 2.0]) == "not confirmed" and tool.verdict([0.9, 1.1]) == "undecided"
+
+
+def test_rows_that_are_there_are_not_run_again(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baseline gets the seconds that the method took."""
+    claim = replace(
+        tool.CLAIMS["natural-gradient"],
+        recipe=replace(tool.CLAIMS["natural-gradient"].baseline, points=20),
+        baseline=replace(tool.CLAIMS["natural-gradient"].baseline, points=10),
+        seconds=0.02,
+    )
+    monkeypatch.setattr(tool, "CLAIMS", {"small": claim})
+    monkeypatch.setattr(tool, "SEEDS", 1)
+    tool.main("run", tmp_path, [])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [r["way"] for r in rows] == ["method", "baseline"] and rows[1]["seconds"] >= rows[0]["seconds"]
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    monkeypatch.setattr(tool, "trained", None)
+    tool.main("run", tmp_path, ["small"])
+    assert (tmp_path / "rows.jsonl").read_bytes() == before

@@ -1,0 +1,145 @@
+"""Whether methods do what their authors claim: each on its problem, beside the plain baseline, at equal time.
+
+    python tools/pinn_methods.py run FOLDER [NAME ...]    rows that are not yet in FOLDER/rows.jsonl
+    python tools/pinn_methods.py table FOLDER             the table
+
+`tools/pinn_claims.py` says what is compared.  A row is one training with one seed.  Trainings lie in
+FOLDER/runs; one that was cut off goes on from its checkpoint, and a row that is there is not run again.  Give
+the number of threads by OMP_NUM_THREADS; rows tell it.
+"""
+
+import json
+import math
+import platform
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pinn_claims import CLAIMS, Claim
+
+from sciml.errors import DivergedError
+from sciml.pinns import Attempt, Recipe, climb, march
+from sciml.pinns.problem import Problem
+
+SEEDS = 3
+METHOD, BASELINE = "method", "baseline"
+_ENDLESS = 10**6
+
+
+def endless(recipe: Recipe) -> Recipe:
+    """The same with a last stage that the clock ends."""
+    *first, last = recipe.stages
+    return replace(recipe, stages=(*first, replace(last, steps=_ENDLESS)))
+
+
+def trained(problem: Problem, recipe: Recipe, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
+    """Error, seconds and steps of a training that the clock ends; one that diverges has an infinite error."""
+    attempt = Attempt(problem, endless(recipe), seed=seed)
+    try:
+        for _ in attempt.steps(time_limit=seconds, every=_ENDLESS, output=folder):
+            pass
+    except DivergedError:
+        return told(problem, attempt.run.model, [attempt.run.history]) | {"relative_l2": math.inf}
+    return told(problem, attempt.run.model, [attempt.run.history])
+
+
+def told(problem: Problem, model: torch.nn.Module, histories: list[Any]) -> dict[str, Any]:
+    """What a row says of trainings, one after the other."""
+    return {
+        "relative_l2": problem.relative_l2(model),
+        "seconds": sum(history[-1]["seconds"] for history in histories),
+        "steps": sum(history[-1]["step"] for history in histories),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def method_of(claim: Claim, seed: int, folder: Path) -> dict[str, Any]:
+    """The training with the method."""
+    if claim.windows > 1:
+        found = march(
+            claim.problem, windows=claim.windows, recipe=claim.recipe, overlap=0.0, seed=seed, output=folder
+        )
+        return told(claim.problem, found.model, [run.history for run in found.runs])
+    if claim.ladder:
+        last = climb([*claim.ladder, claim.problem], recipe=claim.recipe, seed=seed, output=folder)
+        return told(claim.problem, last.model, [run.history for run in last.runs])
+    return trained(claim.problem, claim.recipe, claim.seconds, seed, folder)
+
+
+def main(action: str, folder: Path, names: list[str]) -> None:
+    file = folder / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if action == "table":
+        print("\n".join(table(rows)))
+        return
+    for seed in range(SEEDS):
+        for name in names or CLAIMS:
+            claim, seconds = CLAIMS[name], None
+            for way in (METHOD, BASELINE):
+                known = [r for r in rows if (r["name"], r["seed"], r["way"]) == (name, seed, way)]
+                if not known:
+                    place = folder / "runs" / f"{name}-{way}-{seed}"
+                    if way == METHOD:
+                        found = method_of(claim, seed, place)
+                    else:
+                        assert seconds is not None
+                        found = trained(claim.problem, claim.baseline, seconds, seed, place)
+                    row = {
+                        "name": name,
+                        "seed": seed,
+                        "way": way,
+                        "problem": type(claim.problem).__name__,
+                        "fingerprint": claim.problem.fingerprint(),
+                        **found,
+                        "threads": torch.get_num_threads(),
+                        "processor": platform.processor() or platform.machine(),
+                    }
+                    known = [row]
+                    rows.append(row)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    with file.open("a") as out:
+                        out.write(json.dumps(row) + "\n")
+                    print(f"{name}, {way}, seed {seed}: {row['relative_l2']:.2e}", flush=True)
+                seconds = known[0]["seconds"]
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """One line for each method that has rows: errors of all seeds, and the mean ratio."""
+    lines = [
+        "| method | problem | with it | without | ratio, geometric mean | seconds | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in CLAIMS:
+        own = [row for row in rows if row["name"] == name]
+        errors = {
+            way: {row["seed"]: row["relative_l2"] for row in own if row["way"] == way}
+            for way in (METHOD, BASELINE)
+        }
+        seeds = sorted(errors[METHOD].keys() & errors[BASELINE].keys())
+        if not seeds:
+            continue
+        ratios = [errors[METHOD][seed] / errors[BASELINE][seed] for seed in seeds]
+        shown = [", ".join(f"{errors[way][seed]:.2g}" for seed in seeds) for way in (METHOD, BASELINE)]
+        mean = math.exp(statistics.fmean(map(math.log, ratios)))
+        seconds = statistics.fmean(row["seconds"] for row in own)
+        lines.append(
+            f"| {name} | {own[0]['problem']} | {shown[0]} | {shown[1]} | {mean:.2g} | {seconds:.0f} | "
+            f"{verdict(ratios)} |"
+        )
+    return lines
+
+
+def verdict(ratios: list[float]) -> str:
+    """In words: what all seeds agree on."""
+    if all(ratio < 1 for ratio in ratios):
+        return "confirmed"
+    return "not confirmed" if all(ratio >= 1 for ratio in ratios) else "undecided"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in ("run", "table") or set(sys.argv[3:]) - set(CLAIMS):
+        sys.exit(f"{__doc__}\nnames: {', '.join(CLAIMS)}")
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
