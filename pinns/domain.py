@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sciml.description import describable
 from sciml.errors import ConfigError
+from sciml.pinns.sources import Random
 
 Source = Callable[[int, int], Tensor]
 """``(n, k)`` to n points of the unit cube of k axes, float64 (n, k): random, quasi-random or on a grid."""
@@ -52,6 +53,14 @@ class Geometry(ABC):
         """Points (n, dim) from points of the unit cube, uniform if those are; by default of the box."""
         ends = torch.tensor(self.bounds, dtype=unit.dtype, device=unit.device)
         return ends[:, 0] + (ends[:, 1] - ends[:, 0]) * unit
+
+    def random(self, source: Random, count: int) -> Tensor:
+        """As `interior`, of independent points; by default by way of the unit cube."""
+        return self.interior(source(count, self.units[0]))
+
+    def at(self, x: Tensor, time: Tensor) -> Tensor:
+        """Points (n, dim) as they lie at times (n, 1), where the law of points moves; as they are by default."""
+        return x
 
     @abstractmethod
     def boundary(self, unit: Tensor, faces: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -238,6 +247,12 @@ class Ball(Geometry):
         away = unit[:, :1] ** (1 / self.dim)  # the volume within r grows as r^dim
         return self._middle(unit) + self.radius * away * _directions(unit[:, 1:])
 
+    def random(self, source: Random, count: int) -> Tensor:
+        away = source(count, 1) ** (1 / self.dim)
+        x = source.normal(count, self.dim)
+        x *= self.radius * away / torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        return x if self.center is None else x.add_(self._middle(x))
+
     def boundary(self, unit: Tensor, faces: Sequence[str]) -> tuple[Tensor, Tensor]:
         normal = _directions(unit)
         return self._middle(unit) + self.radius * normal, normal
@@ -299,6 +314,12 @@ class Domain:
 
     def interior(self, source: Source, count: int) -> Tensor:
         """Points (count, dim) inside."""
+        if isinstance(source, Random) and not self.space.rejects:
+            found = self.space.random(source, count)
+            if self.time is None:
+                return found
+            start, end = self.time
+            return self._in_time(found, start + (end - start) * source(count, 1))
         return self._drawn(source, count, self.space.units[0], self.space.interior, self.space.contains)
 
     def boundary(self, source: Source, count: int, faces: Sequence[str] | None = None) -> Tensor:
@@ -322,7 +343,7 @@ class Domain:
         if self.time is None:
             raise ConfigError("Domain: this problem has no time, so it has no initial condition.")
         points = Domain(self.space).interior(source, count)
-        return torch.cat([points, torch.full_like(points[:, :1], self.time[0])], dim=1)
+        return self._in_time(points, torch.full_like(points[:, :1], self.time[0]))
 
     def contains(self, x: Tensor) -> Tensor:
         """Whether points (n, dim) lie inside, (n,)."""
@@ -338,6 +359,9 @@ class Domain:
         if wrong := [face for face in chosen if face not in known]:
             raise ConfigError(f"Domain: there is no face {', '.join(wrong)}; there is {', '.join(known)}.")
         return chosen
+
+    def _in_time(self, rows: Tensor, time: Tensor) -> Tensor:
+        return torch.cat([self.space.at(rows, time), time], dim=1)
 
     def _drawn(
         self,
@@ -365,7 +389,7 @@ class Domain:
             found = rows
             if self.time is not None:
                 start, end = self.time
-                found = torch.cat([found, start + (end - start) * unit[:, -1:]], dim=1)
+                found = self._in_time(found, start + (end - start) * unit[:, -1:])
             if not self.space.rejects:
                 return found
             kept.append(found[keeps(rows)])

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -53,6 +55,22 @@ def device_of(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"the device {name} cannot be used here: {reason}") from error
     return device
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that tensors on this GPU have taken so far; else that this process has held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 @contextlib.contextmanager

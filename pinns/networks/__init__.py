@@ -10,9 +10,12 @@ from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_start
 from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
 from sciml.pinns.networks.wavelet import Wavelet
+from sciml.pinns.networks.waves import Waves
+from sciml.pinns.networks.wide import WideMLP
 
 __all__ = [
     "MLP",
+    "WideMLP",
     "ModifiedMLP",
     "SIREN",
     "PirateNet",
@@ -21,6 +24,7 @@ __all__ = [
     "SPINN",
     # around a network
     "FourierFeatures",
+    "Waves",
     "Factorized",
     # parts
     "FactorizedLinear",

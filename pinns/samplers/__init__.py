@@ -5,6 +5,7 @@ from sciml.pinns.samplers.grid import GridPoints
 from sciml.pinns.samplers.halton import Halton
 from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.latin_hypercube import LatinHypercube
+from sciml.pinns.samplers.on_device import OnDevice
 from sciml.pinns.samplers.pinnacle import PINNACLE
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
@@ -27,6 +28,7 @@ __all__ = [
     "Halton",
     "InTurn",
     "LatinHypercube",
+    "OnDevice",
     "Sampler",
     "Site",
     "Sobol",

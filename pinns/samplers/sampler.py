@@ -14,6 +14,8 @@ from sciml.errors import ConfigError
 from sciml.pinns.domain import Source
 from sciml.streams import Stream
 
+_PROCESSOR = torch.device("cpu")
+
 State = Mapping[str, Tensor]
 """``rows``, the lines that are looked at; ``weight`` (n,) where they count differently; what else is kept."""
 
@@ -37,6 +39,8 @@ class Site:
         in the loss, and to the derivatives (n, k, P) of those by everything that is trained.
     given : bool
         Whether the rows are data, ``count`` of them and no others.
+    device, dtype
+        Of the network that will be evaluated there.
     """
 
     rows: Callable[[Source, int], Tensor]
@@ -45,6 +49,8 @@ class Site:
     time: Callable[[Tensor], Tensor] | None = None
     slopes: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     given: bool = False
+    device: torch.device = _PROCESSOR
+    dtype: torch.dtype = torch.float64
 
 
 class Sampler(ABC):

@@ -42,6 +42,8 @@ from sciml.pinns.networks import (
     PINNsFormer,
     PirateNet,
     Wavelet,
+    Waves,
+    WideMLP,
 )
 from sciml.pinns.samplers import GridPoints
 from sciml.streams import Streams
@@ -52,6 +54,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "wavelets": partial(MLP, width=8, depth=2, activation=Wavelet),
     "ModifiedMLP": partial(ModifiedMLP, width=8, depth=3),
     "FourierFeatures": partial(FourierFeatures, features=8, scale=2.0, network=SMALL),
+    "Waves": partial(Waves, vectors=((2.0,), (0.5, 1.0)), network=SMALL),
     "SIREN": partial(SIREN, width=8, depth=2, frequency=2.0),
     "PirateNet": partial(PirateNet, width=5, blocks=2),
     "PirateNet as published": partial(
@@ -62,6 +65,8 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "Factorized": partial(Factorized, network=partial(ModifiedMLP, width=6, depth=2)),
     "FactorizedLinear": partial(FactorizedLinear),
     "PINNsFormer": partial(PINNsFormer, width=4, hidden=5, feedforward=4, steps=3, step=0.1),
+    "WideMLP": partial(WideMLP, width=6, depth=2),
+    "WideMLP, shared": partial(WideMLP, width=6, depth=2, block=2),
     "PIG": partial(PIG, count=6, features=2, width=0.5, network=SMALL),
     "PIG, shared": partial(PIG, count=6, features=2, width=0.5, shared=True, network=SMALL),
     "SPINN": partial(SPINN, rank=3, network=SMALL),

@@ -23,6 +23,7 @@ from sciml.pinns.samplers import (
     Halton,
     InTurn,
     LatinHypercube,
+    OnDevice,
     Sampler,
     Site,
     Sobol,
@@ -35,6 +36,7 @@ STREAM = Stream(0, "points")
 SQUARE = Domain(Box(((0.0, 1.0), (0.0, 1.0))))
 ALL = [
     Uniform(),
+    OnDevice(),
     Sobol(),
     Halton(),
     LatinHypercube(),
