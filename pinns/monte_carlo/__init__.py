@@ -13,8 +13,20 @@ Examples
 True
 """
 
+from sciml.pinns.monte_carlo.beside import Beside, beside
 from sciml.pinns.monte_carlo.expected import Expected
 from sciml.pinns.monte_carlo.feynman_kac import Control, feynman_kac
 from sciml.pinns.monte_carlo.multilevel import multilevel
+from sciml.pinns.monte_carlo.picard import multilevel_picard
+from sciml.pinns.monte_carlo.walk_on_spheres import walk_on_spheres
 
-__all__ = ["Control", "Expected", "feynman_kac", "multilevel"]
+__all__ = [
+    "Beside",
+    "Control",
+    "Expected",
+    "beside",
+    "feynman_kac",
+    "multilevel",
+    "multilevel_picard",
+    "walk_on_spheres",
+]

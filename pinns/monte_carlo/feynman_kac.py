@@ -18,12 +18,12 @@ from sciml.pinns.monte_carlo.sampling import Draw, sampled
 
 @dataclass(frozen=True)
 class Control:
-    """A function of the end of a path whose mean is known, and that goes along with the solution.
+    """Functions of the end of a path whose means are known, and that go along with the solution.
 
     Attributes
     ----------
-    value : function of points (n, d + 1) at the end of their paths, to (n,)
-    mean : function of points (n, d + 1) at the beginning, to (n,)
+    value : function of points (n, d + 1) at the end of their paths, to (n, controls)
+    mean : function of points (n, d + 1) at the beginning, to (n, controls)
         Of ``value`` over all paths from there.
     """
 
@@ -59,7 +59,7 @@ def feynman_kac(
         Of Euler and Maruyama, which leave an error of order 1/steps.  By default one step where that is
         exact, and `multilevel` otherwise.
     control : Control, optional
-        Subtracted with the slope that explains most.
+        Subtracted with the slopes that explain most.
     antithetic : bool
         Average over each increment and its opposite: what is odd in the increments cancels.
     most : int
@@ -109,10 +109,10 @@ def _draw(diffusion: Diffusion, steps: int, control: Control | None, antithetic:
             return torch.cat([w, -w]) if antithetic else w
 
         ends, values = follow(diffusion, rows.repeat(signs, 1), steps, normal)
-        columns = [values] if control is None else [values, control.value(ends)]
-        found = torch.stack(columns, dim=1).reshape(signs, len(x), count, -1).mean(0)
+        columns = [values[:, None], *([] if control is None else [control.value(ends)])]
+        found = torch.cat(columns, dim=1).reshape(signs, len(x), count, -1).mean(0)
         if control is not None:
-            found[:, :, 1] -= control.mean(x)[:, None]
+            found[:, :, 1:] -= control.mean(x)[:, None]
         return found
 
     return draw

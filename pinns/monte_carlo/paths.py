@@ -37,27 +37,44 @@ def follow(
     return x, torch.exp(logarithm) * diffusion.start(x) + total
 
 
-def exact_in_one_step(diffusion: Diffusion, x: Tensor) -> bool:
-    """Whether a path needs no points between its ends.
+def exact_steps(diffusion: Diffusion, x: Tensor) -> bool:
+    """Whether the position after any time is had in one step: by a formula, or as the sum of increments.
 
-    So it is where the position is known by a formula, or drift and noise are the same everywhere, and no
-    source is collected and the rate of growth is the same everywhere.  Looked at on some paths.
+    It is their sum where drift and noise are the same everywhere; looked at on some paths from points x.
     """
+    if diffusion.transition is not None:
+        return True
+    seen = _along(diffusion, x)
+    one = torch.ones(len(seen), diffusion.width(x), dtype=x.dtype, device=x.device)
+    signs = (-1.0) ** torch.arange(one.shape[1], device=x.device)
+    found = [diffusion.noise(seen, one), diffusion.noise(seen, signs * one)]
+    if diffusion.drift is not None:
+        found.append(diffusion.drift(seen))
+    return all(map(_constant, found))
+
+
+def exact_in_one_step(diffusion: Diffusion, x: Tensor) -> bool:
+    """Whether paths need no points between their ends, since what is collected there needs none either.
+
+    So it is without a source, and with a rate of growth that is the same everywhere.
+    """
+    if not exact_steps(diffusion, x):
+        return False
+    source, growth = diffusion.growth(_along(diffusion, x))
+    return not bool(source.any()) and _constant(growth)
+
+
+def _along(diffusion: Diffusion, x: Tensor) -> Tensor:
+    """Points at the beginning, in the middle and at the end of some paths."""
     rows = x[:_SEEN]
     generator = torch.Generator(x.device).manual_seed(0)
     w = torch.randn(len(rows), diffusion.width(x), generator=generator, dtype=x.dtype, device=x.device)
-    t = rows[:, -1]
-    half, whole = (diffusion.step(rows, share * t, (share * t).sqrt()[:, None] * w) for share in (0.5, 1.0))
-    seen = torch.cat([rows, half, whole])
-    found = [] if diffusion.transition is not None else [diffusion.noise(seen, w[:1].expand(len(seen), -1))]
-    if diffusion.transition is None and diffusion.drift is not None:
-        found.append(diffusion.drift(seen))
-    if diffusion.driver is not None:
-        source, growth = diffusion.growth(seen)
-        if source.any():
-            return False
-        found.append(growth[:, None])
-    return all(torch.allclose(values, values[:1].expand_as(values)) for values in found)
+    later = [share * rows[:, -1] for share in (0.5, 1.0)]
+    return torch.cat([rows, *(diffusion.step(rows, t, t.sqrt()[:, None] * w) for t in later)])
+
+
+def _constant(values: Tensor) -> bool:
+    return torch.allclose(values, values[:1].expand_as(values))
 
 
 def check_linear(diffusion: Diffusion) -> None:
