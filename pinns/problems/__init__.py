@@ -5,6 +5,7 @@ the numbers of the equation are arguments, and the docstring says whose they are
 """
 
 from sciml.pinns.problems.allen_cahn import AllenCahn
+from sciml.pinns.problems.basket import Basket, GeometricBasket
 from sciml.pinns.problems.black_scholes import BlackScholes
 from sciml.pinns.problems.breather import Breather
 from sciml.pinns.problems.burgers import Burgers
@@ -29,6 +30,7 @@ from sciml.pinns.problems.wave import Wave
 
 __all__ = [
     "AllenCahn",
+    "Basket",
     "BlackScholes",
     "Breather",
     "Burgers",
@@ -37,6 +39,7 @@ __all__ = [
     "Convection",
     "FlowMixing",
     "FourDiscs",
+    "GeometricBasket",
     "GinzburgLandau",
     "GrayScott",
     "Heat",
