@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -20,6 +20,7 @@ from sciml.kernels.estimators import Estimator, Exact
 from sciml.pinns.conditions import Condition, Function, Periodic, names_of
 from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.domain import Box, Domain
+from sciml.pinns.sources import Random
 
 if TYPE_CHECKING:
     from sciml.pinns.monte_carlo.expected import Expected
@@ -286,12 +287,7 @@ class Problem(ABC):
         """
         domain = self.domain
         if self.grid is None:
-            generator = torch.Generator().manual_seed(0)
-
-            def uniform(n: int, k: int) -> Tensor:
-                return torch.rand(n, k, generator=generator, dtype=torch.float64)
-
-            return domain.interior(uniform, _POINTS), None
+            return self.sample(_POINTS, 0), None
         axes = [
             torch.linspace(a, b, n, dtype=torch.float64)
             for (a, b), n in zip(domain.bounds, self.grid, strict=True)
@@ -301,11 +297,33 @@ class Problem(ABC):
             return grid, self.grid
         return grid[domain.contains(grid)], None
 
-    def relative_l2(self, u: Function | nn.Module) -> float:
-        """‖u - reference‖ / ‖reference‖ in L2 over all points and components of the reference."""
+    def sample(self, count: int, seed: int) -> Tensor:
+        """Independent points (count, dim), float64, as errors are measured on where there is no grid."""
+        return self.domain.interior(Random(torch.Generator().manual_seed(seed)), count)
+
+    def pieces(self, points: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The reference piece by piece: points (n, dim) and values (n, outputs), float64.
+
+        A problem in very many dimensions makes its points here when they are asked for; there `reference`
+        has fewer of them.
+
+        Parameters
+        ----------
+        points : int, optional
+            So many from the start instead of all.
+        """
         known = self.reference()
-        error = predict(u, known.x, self.outputs) - known.values
-        return float(error.norm() / known.values.norm())
+        x, values = known.x[:points], known.values[:points]
+        yield from zip(x.split(_CHUNK), values.split(_CHUNK), strict=True)
+
+    def nearest_linear(self) -> tuple[Tensor, Tensor] | None:
+        """Bias (outputs,) and weight (outputs, features) of the linear network in the ansatz that is nearest
+        to the solution in the mean over `sample`, where they are known; features as in `build`."""
+        return None
+
+    def relative_l2(self, u: Function | nn.Module, *, points: int | None = None) -> float:
+        """‖u - reference‖ / ‖reference‖ in L2 over all points, or the first ones, and all components."""
+        return relative_l2(self, [u], points)[0]
 
     @property
     def periods(self) -> tuple[int, ...]:
@@ -384,6 +402,18 @@ def residuals(
 @functools.lru_cache(maxsize=256)
 def _named(residual: Any) -> frozenset[str]:
     return frozenset(inspect.signature(residual).parameters)
+
+
+def relative_l2(
+    problem: Problem, candidates: Sequence[Function | nn.Module], points: int | None = None
+) -> list[float]:
+    """`Problem.relative_l2` of several functions, for which the points are made once."""
+    wrong, size = [0.0] * len(candidates), 0.0
+    for x, values in problem.pieces(points):
+        size += float(values.square().sum())
+        for k, u in enumerate(candidates):
+            wrong[k] += float((predict(u, x, problem.outputs) - values).square().sum())
+    return [math.sqrt(error / size) for error in wrong]
 
 
 def component(u: Function, k: int | None, outputs: int) -> Function:

@@ -5,6 +5,7 @@ the numbers of the equation are arguments, and the docstring says whose they are
 """
 
 from sciml.pinns.problems.allen_cahn import AllenCahn
+from sciml.pinns.problems.allen_cahn_in_ball import AllenCahnInBall
 from sciml.pinns.problems.basket import Basket, GeometricBasket
 from sciml.pinns.problems.black_scholes import BlackScholes
 from sciml.pinns.problems.breather import Breather
@@ -22,14 +23,17 @@ from sciml.pinns.problems.korteweg_de_vries import KortewegDeVries
 from sciml.pinns.problems.kuramoto_sivashinsky import ChaoticKuramotoSivashinsky, KuramotoSivashinsky
 from sciml.pinns.problems.lorenz import Lorenz
 from sciml.pinns.problems.poisson import Poisson, PoissonOfSines
+from sciml.pinns.problems.poisson_in_ball import PoissonInBall
 from sciml.pinns.problems.reaction import Reaction
 from sciml.pinns.problems.schroedinger import Schroedinger
+from sciml.pinns.problems.sine_gordon import SineGordon
 from sciml.pinns.problems.solitons import Solitons
 from sciml.pinns.problems.taylor_green import TaylorGreen
 from sciml.pinns.problems.wave import Wave
 
 __all__ = [
     "AllenCahn",
+    "AllenCahnInBall",
     "Basket",
     "BlackScholes",
     "Breather",
@@ -50,9 +54,11 @@ __all__ = [
     "KuramotoSivashinsky",
     "Lorenz",
     "Poisson",
+    "PoissonInBall",
     "PoissonOfSines",
     "Reaction",
     "Schroedinger",
+    "SineGordon",
     "Solitons",
     "TaylorGreen",
     "Wave",
