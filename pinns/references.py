@@ -28,13 +28,14 @@ def folder() -> Path:
 
 
 _KEPT = 16
+_LARGEST = 10**7  # numbers in a file
 _known: dict[str, Solution] = {}
 
 
 def cached(problem: Problem) -> Solution:
     """The reference of a problem, from memory, from the cache folder, or solved for now.
 
-    A formula is not worth a file.
+    A formula is not worth a file, and points in thousands of dimensions are too many numbers for one.
     """
     import sciml
 
@@ -53,7 +54,8 @@ def _found(problem: Problem, path: Path) -> Solution:
     if (found := _read(path)) is not None:
         return found
     solution = problem.solve()
-    _write(path, solution)
+    if solution.x.numel() <= _LARGEST:
+        _write(path, solution)
     return solution
 
 

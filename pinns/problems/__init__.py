@@ -14,9 +14,12 @@ from sciml.pinns.problems.cavity import Cavity
 from sciml.pinns.problems.convection import Convection
 from sciml.pinns.problems.discs import FourDiscs
 from sciml.pinns.problems.flow_mixing import FlowMixing
+from sciml.pinns.problems.fokker_planck import FokkerPlanck
 from sciml.pinns.problems.ginzburg_landau import GinzburgLandau
 from sciml.pinns.problems.gray_scott import GrayScott
+from sciml.pinns.problems.hamilton_jacobi_bellman import HamiltonJacobiBellman
 from sciml.pinns.problems.heat import Heat
+from sciml.pinns.problems.heat_in_space import HeatInSpace
 from sciml.pinns.problems.helmholtz import Helmholtz
 from sciml.pinns.problems.klein_gordon import KleinGordon, KleinGordonSquare
 from sciml.pinns.problems.korteweg_de_vries import KortewegDeVries
@@ -26,6 +29,12 @@ from sciml.pinns.problems.poisson import Poisson, PoissonOfSines
 from sciml.pinns.problems.poisson_in_ball import PoissonInBall
 from sciml.pinns.problems.reaction import Reaction
 from sciml.pinns.problems.schroedinger import Schroedinger
+from sciml.pinns.problems.semilinear import (
+    RadialAllenCahn,
+    SemilinearAllenCahn,
+    SemilinearHeat,
+    SemilinearSineGordon,
+)
 from sciml.pinns.problems.sine_gordon import SineGordon
 from sciml.pinns.problems.solitons import Solitons
 from sciml.pinns.problems.taylor_green import TaylorGreen
@@ -42,11 +51,14 @@ __all__ = [
     "ChaoticKuramotoSivashinsky",
     "Convection",
     "FlowMixing",
+    "FokkerPlanck",
     "FourDiscs",
     "GeometricBasket",
     "GinzburgLandau",
     "GrayScott",
+    "HamiltonJacobiBellman",
     "Heat",
+    "HeatInSpace",
     "Helmholtz",
     "KleinGordon",
     "KleinGordonSquare",
@@ -56,8 +68,12 @@ __all__ = [
     "Poisson",
     "PoissonInBall",
     "PoissonOfSines",
+    "RadialAllenCahn",
     "Reaction",
     "Schroedinger",
+    "SemilinearAllenCahn",
+    "SemilinearHeat",
+    "SemilinearSineGordon",
     "SineGordon",
     "Solitons",
     "TaylorGreen",

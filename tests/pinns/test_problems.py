@@ -47,7 +47,10 @@ GATES = {
     "KortewegDeVries": 1e-3,
     "KuramotoSivashinsky": 1e-3,
     "Lorenz": 1e-3,
+    "RadialAllenCahn": 1e-3,
     "Schroedinger": 1e-3,
+    "SemilinearHeat": 1e-3,
+    "SemilinearSineGordon": 1e-3,
 }
 
 
