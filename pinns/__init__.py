@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         Integral,
         Neumann,
         Periodic,
-        PointData,
         Relation,
         Robin,
+        Unknown,
     )
     from sciml.pinns.constrained import Constrained, Coordinates
     from sciml.pinns.csg import Difference, Intersection, Renamed, Union
@@ -37,14 +37,18 @@ if TYPE_CHECKING:
     from sciml.pinns.diffusions import Diffusion
     from sciml.pinns.distances import distance
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
+    from sciml.pinns.experiments import Experiments
     from sciml.pinns.fields import Fields, fields_of
     from sciml.pinns.marching import March, march
+    from sciml.pinns.measurements import PointData, Prior
     from sciml.pinns.mesh_geometry import MeshGeometry
     from sciml.pinns.polygon import Polygon
-    from sciml.pinns.problem import Ansatz, Classical, Coefficient, Problem, Solution, component
+    from sciml.pinns.problem import Ansatz, Classical, Problem, Solution, component
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
     from sciml.pinns.solving import Attempt, solve
+    from sciml.pinns.uncertainty import Uncertainty, uncertainty_of
+    from sciml.pinns.unknowns import Coefficient, CoefficientField
 
 __all__ = [
     # problems
@@ -71,7 +75,11 @@ __all__ = [
     "Integral",
     "Relation",
     "PointData",
+    "Prior",
     "Coefficient",
+    "CoefficientField",
+    "Unknown",
+    "Experiments",
     "Ansatz",
     "ansatz_for",
     "distance",
@@ -98,6 +106,8 @@ __all__ = [
     "Attempt",
     "Fields",
     "fields_of",
+    "uncertainty_of",
+    "Uncertainty",
     # DeepXDE
     "from_deepxde",
     "to_deepxde",
@@ -128,8 +138,12 @@ _DEFINED_IN = {
     "Initial": "conditions",
     "Integral": "conditions",
     "Relation": "conditions",
-    "PointData": "conditions",
-    "Coefficient": "problem",
+    "PointData": "measurements",
+    "Prior": "measurements",
+    "Coefficient": "unknowns",
+    "CoefficientField": "unknowns",
+    "Unknown": "conditions",
+    "Experiments": "experiments",
     "Ansatz": "problem",
     "ansatz_for": "ansatz",
     "distance": "distances",
@@ -155,6 +169,8 @@ _DEFINED_IN = {
     "Attempt": "solving",
     "Fields": "fields",
     "fields_of": "fields",
+    "uncertainty_of": "uncertainty",
+    "Uncertainty": "uncertainty",
     "from_deepxde": "bridge",
     "to_deepxde": "bridge",
     "DeepXDEResidual": "bridge",

@@ -2,21 +2,77 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from sciml.description import describable
-from sciml.errors import ConfigError
+from sciml.errors import ConfigError, nearest
 from sciml.kernels.jet import jet
 from sciml.pinns.domain import Domain, Source
 
 Function = Callable[[Tensor], Tensor]
 """Of points (n, dim) to values (n,)."""
-Value = float | Function
+
+
+@describable
+@dataclass(frozen=True)
+class Unknown:
+    """A value of a condition that is an unknown of the problem, or made of one.
+
+    It is looked up at every evaluation, so that training moves it, and its gradient reaches the unknown.
+
+    Parameters
+    ----------
+    name : str
+        In the problem's ``coefficients``.
+    of : function (x, coefficient) to (n,), optional
+        By default the number, or the function at the points.
+
+    Examples
+    --------
+    >>> start = Unknown("height", lambda x, height: height * torch.sin(x[:, 0]))
+    >>> start.among({"height": torch.tensor(2.0)})(torch.zeros(3, 1)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    name: str
+    of: Callable[[Tensor, Tensor | Function], Tensor] | None = None
+
+    def among(self, coefficients: Mapping[str, Tensor | Function]) -> Function:
+        """As a function of points.
+
+        Raises
+        ------
+        ConfigError
+            If the problem has no unknown of that name.
+        """
+        if self.name not in coefficients:
+            raise ConfigError(
+                f"Unknown: there is no {self.name!r} among the coefficients of the problem; there is "
+                f"{', '.join(coefficients) or 'none'}.{nearest(self.name, coefficients)}"
+            )
+        known = coefficients[self.name]
+        if self.of is not None:
+            return partial(_made, self.of, known)
+        return partial(_everywhere, known) if isinstance(known, Tensor) else known
+
+
+def _made(of: Callable[..., Tensor], known: Tensor | Function, x: Tensor) -> Tensor:
+    return of(x, known)
+
+
+def _everywhere(number: Tensor, x: Tensor) -> Tensor:
+    return number + 0 * x[:, 0]
+
+
+Value = float | Function | Unknown
 
 
 class Condition(ABC):
@@ -38,6 +94,13 @@ class Condition(ABC):
     @abstractmethod
     def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
         """What should be zero, (n,) or several numbers a row; u is its component, (n, dim) to (n,)."""
+
+    def given(self, coefficients: Mapping[str, Tensor | Function]) -> Self:
+        """The same with unknowns of the problem as they are now; to be used once, and not kept."""
+        if not is_dataclass(self):
+            return self
+        asked = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Unknown)}
+        return replace(self, **{name: v.among(coefficients) for name, v in asked.items()}) if asked else self
 
     @property
     def fixed(self) -> int | None:
@@ -119,7 +182,8 @@ class Relation(Condition):
     ----------
     residual_of : function (u, x, normal) to (n,) or (n, k)
         What should be zero.  u maps points (n, dim) to values (n, outputs), or (n,) if there is one output;
-        the normal (n, axes of space) points outward.
+        the normal (n, axes of space) points outward.  It may name ``coefficients`` as a further argument:
+        the unknowns of the problem.
     faces : sequence of str, optional
         Those of the geometry, all by default.
     name : str
@@ -137,7 +201,7 @@ class Relation(Condition):
     [0.0, 0.0, 0.0]
     """
 
-    residual_of: Callable[[Function, Tensor, Tensor], Tensor]
+    residual_of: Callable[..., Tensor]
     faces: tuple[str, ...] | None = None
     name: str = "relation"
     component = None
@@ -147,6 +211,11 @@ class Relation(Condition):
 
     def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
         return self.residual_of(u, rows[:, : domain.dim], rows[:, domain.dim :])
+
+    def given(self, coefficients: Mapping[str, Tensor | Function]) -> Self:
+        if "coefficients" not in inspect.signature(self.residual_of).parameters:
+            return self
+        return replace(self, residual_of=partial(self.residual_of, coefficients=coefficients))
 
 
 @describable
@@ -285,65 +354,20 @@ class Integral(Condition):
         return total - value_at(self.value, nodes[::count])
 
 
-@dataclass(frozen=True, eq=False)
-class PointData(Condition):
-    """Measured values at points: what an inverse problem learns from.
-
-    Parameters
-    ----------
-    points : (n, dim)
-    values : (n,)
-    component, name
-        As for `Dirichlet`.
-
-    Raises
-    ------
-    ConfigError
-        If there is not one value for each point.
-    """
-
-    points: Tensor = field(repr=False)
-    values: Tensor = field(repr=False)
-    component: int = 0
-    name: str = "data"
-
-    def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.values.shape != self.points.shape[:1]:
-            raise ConfigError(
-                "PointData: needs points (n, dim) and values (n,), got shapes "
-                f"{tuple(self.points.shape)} and {tuple(self.values.shape)}."
-            )
-
-    def description(self) -> dict[str, object]:
-        """For `describe`: what was measured, by its digest."""
-        from sciml.pinns.fingerprints import digest
-
-        return {
-            "points": digest([self.points]),
-            "values": digest([self.values]),
-            "component": self.component,
-            "name": self.name,
-        }
-
-    @property
-    def fixed(self) -> int | None:
-        return len(self.points)
-
-    def rows(self, domain: Domain, source: Source, count: int) -> Tensor:
-        return torch.cat([self.points, self.values[:, None]], dim=1).double()
-
-    def residual(self, u: Function, rows: Tensor, domain: Domain) -> Tensor:
-        return u(rows[:, : domain.dim]) - rows[:, domain.dim]
-
-
 def value_at(value: Value, x: Tensor) -> Tensor | float:
     """A number, or the values (n,) of a function, in the dtype of the points.
 
     Raises
     ------
     ConfigError
-        If the function does not return one number per point.
+        If the function does not return one number per point, or the value is an unknown, see
+        `Condition.given`.
     """
+    if isinstance(value, Unknown):
+        raise ConfigError(
+            f"a condition's value is the unknown {value.name!r}, which training moves: it cannot be built "
+            "into a network. Leave this condition to the loss."
+        )
     if not callable(value):
         return value
     found = value(x)

@@ -84,7 +84,8 @@ def climb(
     for k, (problem, own) in enumerate(_stages(problems, recipe)):
         points = Streams(seed).of("stage").seed(k)
         model = own.model(problem, seed).to(device)
-        objective = own.objective(problem)
+        objective = own.objective(problem, seed)
+        objective.unknowns.to(device)
         if runs:
             _go_on(k, runs[-1], model, objective.parameters())
         folder = None if output is None else Path(output) / f"stage-{k:02d}"

@@ -20,7 +20,9 @@ from sciml.calling import dtype_of, evaluating
 from sciml.files import replace_file_atomic, temporary_name
 from sciml.grid import Axis, Grid, Location
 from sciml.mesh import Mesh, Points
+from sciml.pinns.conditions import Function
 from sciml.pinns.problem import Problem, Solution, predict, residuals
+from sciml.pinns.unknowns import Unknowns, functions_of
 
 if TYPE_CHECKING:
     import meshio
@@ -48,7 +50,8 @@ class Fields:
         Time is an axis like the others.
     values : mapping of names to arrays
         ``u``, ``error`` (network minus reference, where that is known) and ``residual``; of a system ``u1``,
-        ``error_u1``, ... and ``residual_NAME`` for each equation.  (*grid.shape) or (point,); NaN outside.
+        ``error_u1``, ... and ``residual_NAME`` for each equation; ``coefficient_NAME`` for each unknown
+        function.  (*grid.shape) or (point,); NaN outside.
     held : mapping of names to numbers
         Coordinates that do not vary, of a slice through more than three.
     about : mapping
@@ -114,7 +117,7 @@ def fields_of(
     problem: Problem,
     model: nn.Module,
     *,
-    coefficients: Mapping[str, Tensor] | None = None,
+    coefficients: Mapping[str, Tensor | Function] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Fields:
     """u, error and residual of a network.
@@ -127,20 +130,23 @@ def fields_of(
     problem : Problem
     model : module
         Points (n, dim) to (n,), of a system (n, outputs).
-    coefficients : mapping of names to scalars
-        The unknown ones as they were found, by default as they start.
+    coefficients : mapping of names to numbers and functions
+        The unknown ones as they were found, by default as they start.  A function becomes a field
+        ``coefficient_NAME``.
     about : mapping
         Attributes of files.
     """
-    start = {name: c.value(c.parameter()) for name, c in problem.coefficients.items()}
+    known = Unknowns(problem.coefficients, problem.domain).values() if coefficients is None else coefficients
     place, x, truth, held = _looked_at(problem)
     u = predict(model, x, problem.outputs)
     names = names_of_outputs(problem)
     columns = dict(zip(names, u.T, strict=True))
     if truth is not None:
         columns |= dict(zip(_marked("error", names), (u - truth).T, strict=True))
-    found = _residuals(problem, model, x, start if coefficients is None else coefficients)
+    found = _residuals(problem, model, x, known)
     columns |= dict(zip(_marked("residual", list(found)), found.values(), strict=True))
+    functions = functions_of(known)
+    columns |= {f"coefficient_{name}": predict(f, x, 1)[:, 0] for name, f in functions.items()}
     if not _has_places(problem):
         inside = problem.domain.contains(x)
         columns = {name: torch.where(inside, values, torch.nan) for name, values in columns.items()}
@@ -255,7 +261,7 @@ def _cells_of(grid: Grid) -> Mesh:
 
 
 def _residuals(
-    problem: Problem, model: nn.Module, x: Tensor, coefficients: Mapping[str, Tensor]
+    problem: Problem, model: nn.Module, x: Tensor, coefficients: Mapping[str, Tensor | Function]
 ) -> dict[str, Tensor]:
     """What should be zero, at many points, by name; (n,) each, float64 on the processor."""
     device = next((p.device for p in model.parameters()), x.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from sciml.description import describe
 from sciml.files import dump_json
 
 if TYPE_CHECKING:
+    from sciml.pinns.conditions import Function
     from sciml.pinns.domain import Source
     from sciml.pinns.problem import Problem
 
@@ -40,6 +42,7 @@ def fingerprint(problem: Problem) -> str:
 
 def _seen(problem: Problem, probe: int) -> list[Tensor]:
     from sciml.pinns.problem import component, residuals
+    from sciml.pinns.unknowns import Coefficient
 
     domain = problem.domain
     lower, upper = torch.tensor(domain.bounds, dtype=torch.float64).T
@@ -50,14 +53,22 @@ def _seen(problem: Problem, probe: int) -> list[Tensor]:
         waves = torch.sin(z @ frequency.T + 0.3) + 0.5 * torch.cos(z @ (1.7 * frequency.T))
         return waves[:, 0] if problem.outputs == 1 else waves
 
-    known = {name: torch.tensor(c.initial).double() for name, c in problem.coefficients.items()}
+    known: dict[str, Tensor | Function] = {}
+    for name, unknown in problem.coefficients.items():
+        start = torch.tensor(unknown.initial).double()
+        known[name] = start if isinstance(unknown, Coefficient) else partial(_wave, start)
     found = residuals(problem, smooth, domain.interior(going_on(), _POINTS), coefficients=known)
     parts = [found[name].detach() for name in found]
     for condition in problem.conditions:
         rows = condition.rows(domain, going_on(), _POINTS)
         u = component(smooth, condition.component, problem.outputs)
-        parts += [rows, condition.residual(u, rows, domain).detach()]
+        parts += [rows, condition.given(known).residual(u, rows, domain).detach()]
     return parts
+
+
+def _wave(mean: Tensor, x: Tensor) -> Tensor:
+    """What stands for an unknown function."""
+    return mean + 0.5 * torch.sin(x.sum(1))
 
 
 def kronecker(n: int, k: int, *, start: int = 0) -> Tensor:

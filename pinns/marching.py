@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sciml.errors import ConfigError
-from sciml.pinns.conditions import Condition, Function, Initial, PointData, names_of
+from sciml.pinns.conditions import Condition, Function, Initial, names_of
 from sciml.pinns.domain import Domain
+from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Problem, Solution, component, residuals
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import SMALL

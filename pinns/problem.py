@@ -14,13 +14,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sciml.calling import dtype_of, evaluating
-from sciml.description import describable
 from sciml.errors import ConfigError, DataError
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.pinns.conditions import Condition, Function, Periodic, names_of
 from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.domain import Box, Domain
 from sciml.pinns.sources import Random
+from sciml.pinns.unknowns import Kind
 
 if TYPE_CHECKING:
     from sciml.pinns.monte_carlo.expected import Expected
@@ -38,41 +38,6 @@ class Estimate(TypedDict):
 
 
 EXACT: Estimate = {"estimator": Exact(), "generator": None, "draws": None}
-
-
-@describable
-@dataclass(frozen=True)
-class Coefficient:
-    """An unknown number of an inverse problem.
-
-    Parameters
-    ----------
-    initial : float
-        Where training starts.
-    positive : bool
-        Train its logarithm.
-
-    Raises
-    ------
-    ConfigError
-        If a positive one starts at zero or below.
-    """
-
-    initial: float = 1.0
-    positive: bool = False
-
-    def __post_init__(self) -> None:
-        if self.positive and not self.initial > 0:
-            raise ConfigError(f"Coefficient: positive, but starts at {self.initial}.")
-
-    def parameter(self) -> nn.Parameter:
-        """What is trained."""
-        start = math.log(self.initial) if self.positive else self.initial
-        return nn.Parameter(torch.tensor(start, dtype=torch.float64))
-
-    def value(self, parameter: Tensor) -> Tensor:
-        """The number itself."""
-        return parameter.exp() if self.positive else parameter
 
 
 @dataclass(frozen=True)
@@ -153,7 +118,8 @@ class Problem(ABC):
     ``residual(u, x)`` maps a function u, points (n, dim) to values (n,) ((n, outputs) for a system), and
     points x to what should be zero at each of them: (n,), or a mapping from names to that.  It may name
     further arguments: ``estimate``, to be passed on, ``laplacian(u, x, **estimate)``, if it may be estimated
-    and returns (draws, n) then; and ``coefficients``, a mapping of the unknown ones to their values.
+    and returns (draws, n) then; and ``coefficients``, a mapping of the names of unknowns to what they are
+    now: a tensor without axes, or a function of points like u.  Conditions take them as `Unknown`.
 
     Examples
     --------
@@ -204,8 +170,13 @@ class Problem(ABC):
         return None
 
     @property
-    def coefficients(self) -> Mapping[str, Coefficient]:
-        """The unknown numbers of an inverse problem."""
+    def coefficients(self) -> Mapping[str, Kind]:
+        """The unknown numbers and functions of an inverse problem."""
+        return {}
+
+    @property
+    def truth(self) -> Mapping[str, float | Function]:
+        """What the unknowns are, where that is known, as of data that were made."""
         return {}
 
     @property
@@ -369,7 +340,7 @@ def residuals(
     u: Function,
     x: Tensor,
     *,
-    coefficients: Mapping[str, Tensor],
+    coefficients: Mapping[str, Tensor | Function],
     estimate: Estimate = EXACT,
 ) -> dict[str, Tensor]:
     """The equation's residuals by name, ``equation`` if there is one, with the arguments that it names.

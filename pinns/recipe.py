@@ -134,8 +134,14 @@ class Recipe:
             model = problem.build(self.network, hard=self.hard, harmonics=self.harmonics)
         return model.to(self.dtype)
 
-    def objective(self, problem: Problem) -> Residual:
-        """The loss."""
+    def objective(self, problem: Problem, seed: int = 0) -> Residual:
+        """The loss, with weights of this seed where functions are unknown."""
+        with Streams(seed).of("unknowns").applied():
+            found = self._objective(problem)
+        found.unknowns.to(self.dtype)
+        return found
+
+    def _objective(self, problem: Problem) -> Residual:
         stages = tuple((stage.steps, stage.sampler) for stage in self.stages)
         return Residual(
             problem,

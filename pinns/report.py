@@ -87,8 +87,9 @@ def _error_table(error: float, yardsticks: Sequence[Yardstick]) -> str:
 
 
 def maps(fields: Fields) -> Iterator[tuple[Figure, str]]:
-    """For each component a picture of the network, and, where it is known, of the reference and the error."""
-    names = [name for name in fields.values if not name.startswith(("error", "residual"))]
+    """For each component a picture of the network, and, where it is known, of the reference and the error;
+    then the unknown functions."""
+    names = [name for name in fields.values if not name.startswith(("error", "residual", "coefficient"))]
     for place, values, where in _slices(fields):
         for name in names:
             error = values.get("error" if len(names) == 1 else f"error_{name}")
@@ -97,6 +98,9 @@ def maps(fields: Fields) -> Iterator[tuple[Figure, str]]:
                 panels |= {"reference": values[name] - error, "error": error}
             title = ", ".join(part for part in (name if len(names) > 1 else "", where) if part)
             yield plots.fields(panels, place, title=title), f"solution {title}".strip()
+        found = {name: v for name, v in values.items() if name.startswith("coefficient")}
+        if found:
+            yield plots.fields(found, place, title=where), f"unknown functions {where}".strip()
 
 
 def residual_maps(fields: Fields) -> Iterator[tuple[Figure, str]]:

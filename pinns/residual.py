@@ -17,11 +17,13 @@ from sciml.errors import ConfigError, ShapeError, nearest
 from sciml.jacobian import jacobian
 from sciml.kernels.differential import squared_residual
 from sciml.kernels.estimators import Estimator, Exact
-from sciml.objective import Batch, Objective, Term, roots
-from sciml.pinns.conditions import Condition, Initial, names_of
+from sciml.objective import Batch, Objective, Term, roots, total
+from sciml.pinns.conditions import Condition, Function, Initial, names_of
+from sciml.pinns.measurements import evidence
 from sciml.pinns.problem import EXACT, Estimate, Problem, component, residuals
 from sciml.pinns.samplers.sampler import Sampler, Site, State
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.unknowns import Unknowns, errors_of, numbers_of
 from sciml.pinns.weightings.fixed import Fixed
 from sciml.pinns.weightings.weighting import Scene, Weighting, Weights, with_weights
 from sciml.streams import Streams
@@ -37,7 +39,7 @@ class Residual(Objective):
 
     Conditions that the model satisfies by construction (its ``satisfies``, see `Constrained`) are left out.
     A term keeps its values per point.  As validation it gives the relative L2 error where the solution is
-    known, else its loss, and the unknown coefficients.
+    known, else its loss, and unknown numbers; ``error_NAME`` of unknowns of which the truth is known.
 
     Parameters
     ----------
@@ -84,14 +86,17 @@ class Residual(Objective):
         self.weighting = weighting
         self.estimator = estimator
         self._conditions = dict(zip(names_of(problem.conditions), problem.conditions, strict=True))
-        self._weights = dict(weights or {})
+        self._given = dict(weights or {})  # as they came
+        # Measurements and beliefs weigh what their errors say, times what was asked for.
+        shares = evidence(self._conditions)
+        self._weights = self._given | {name: s * self._given.get(name, 1.0) for name, s in shares.items()}
         self._samplers, self._points = sampler, points
         for given in (sampler, points):
             if isinstance(given, Mapping):
                 self._check_names(given, [EQUATION, *self._conditions])
         if EQUATION in self._conditions:
             raise ConfigError(f"{type(problem).__name__}: a condition cannot be called {EQUATION!r}.")
-        self._parameters = {name: c.parameter() for name, c in problem.coefficients.items()}
+        self.unknowns = Unknowns(problem.coefficients, problem.domain)
         self._states: dict[str, State] = {}
         self._kept: State | None = None  # by the weighting
         self._latest: Weights = {}
@@ -199,7 +204,7 @@ class Residual(Objective):
     def _slopes(self, name: str, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals at each row (n, k), times the roots of their weights, and their slopes (n, k, P)."""
         plain = Residual(self.problem)
-        plain._parameters = self._parameters
+        plain.unknowns = self.unknowns
         rows = rows.to(next(model.parameters()).device, dtype_of(model))
         batch = Batch({f"{name}/rows": rows})
         with torch.enable_grad():
@@ -254,7 +259,7 @@ class Residual(Objective):
     def _values(self, name: str, model: nn.Module, rows: Tensor, estimate: Estimate) -> dict[str, Tensor]:
         if name == EQUATION:
             return residuals(self.problem, model, rows, coefficients=self.coefficients, estimate=estimate)
-        condition = self._conditions[name]
+        condition = self._conditions[name].given(self.coefficients)
         u = component(model, condition.component, self.problem.outputs)
         return {name: condition.residual(u, rows, self.problem.domain)}
 
@@ -268,13 +273,15 @@ class Residual(Objective):
         return term if weight is None else term.times(weight)
 
     @property
-    def coefficients(self) -> dict[str, Tensor]:
-        """The unknown coefficients as they are now."""
-        known = self.problem.coefficients
-        return {name: known[name].value(p) for name, p in self._parameters.items()}
+    def coefficients(self) -> dict[str, Tensor | Function]:
+        """The unknown numbers and functions as they are now."""
+        return self.unknowns.values()
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        return self._parameters.values()
+        return self.unknowns.parameters()
+
+    def modules(self) -> Iterable[nn.Module]:
+        return (self.unknowns,)
 
     # Checks, validation, state.
 
@@ -282,6 +289,7 @@ class Residual(Objective):
         if not any(True for _ in model.parameters()):
             raise ConfigError("Residual: the model has no parameters.")
         self.weighting.check(self.problem)
+        self._check_kinds(model)
         batch = self._points_of(0, model, Streams(0))
         self._states = {}
         x = batch[f"{EQUATION}/rows"][:2].to(next(model.parameters()).device, dtype_of(model))
@@ -294,20 +302,54 @@ class Residual(Objective):
                 f"Residual: the model must map points {tuple(x.shape)} to values {shape}, got "
                 f"{tuple(found.shape)}. Constrained(problem, network) does."
             )
-        self.terms(model, batch.to(x.device))
+        self._check_unknowns(self.terms(model, batch.to(x.device)))
+
+    def _check_kinds(self, model: nn.Module) -> None:
+        """Unknown functions compute as the model does."""
+        kinds = {(p.dtype, p.device) for p in self.parameters() if p.ndim}
+        if wrong := kinds - {(dtype_of(model), next(model.parameters()).device)}:
+            raise ConfigError(
+                f"Residual: unknown functions are {', '.join(map(str, wrong.pop()))}, but not the model; "
+                "residual.unknowns.to(device, dtype) moves them."
+            )
+
+    def _check_unknowns(self, terms: Mapping[str, Term]) -> None:
+        """Each of them is asked for somewhere."""
+        if not (every := list(self.parameters())):
+            return
+        slopes = torch.autograd.grad(total(terms), every, allow_unused=True)
+        used = {id(p) for p, slope in zip(every, slopes, strict=True) if slope is not None}
+        for name in self.unknowns.names:
+            if not used.intersection(map(id, self.unknowns.parameters_of(name))):
+                raise ConfigError(
+                    f"{type(self.problem).__name__}: neither its equation nor a condition in the loss "
+                    f"depends on the unknown {name!r}, so nothing can be learned of it. Its residual takes "
+                    "it as coefficients[...], a condition as Unknown(...)."
+                )
 
     def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
         if self.problem.has_reference:
             found = {"relative_l2": self.problem.relative_l2(model)}
         else:
-            own = Residual(self.problem, points=self._points, weights=self._weights)
+            own = self.aside()
             # Points of its own: on those of the training a loss says little.
             apart = Streams(streams.of("validation").seed())
             batch = own.draw(0, model, apart).to(next(model.parameters()).device)
-            own._parameters = self._parameters
             with torch.no_grad():
                 found = {"loss": float(sum(term.mean() for term in own.terms(model, batch).values()))}
-        return found | {name: float(value.detach()) for name, value in self.coefficients.items()}
+        errors = errors_of(self.coefficients, self.problem.truth, self.problem.domain)
+        return found | numbers_of(self.coefficients) | {f"error_{name}": e for name, e in errors.items()}
+
+    def aside(self) -> Residual:
+        """The same loss, with the same unknowns, on points of its own; weights that move are left out."""
+        own = Residual(self.problem, points=self._points, weights=self._given)
+        own.unknowns = self.unknowns
+        return own
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """Those of the problem by the names of their terms."""
+        return self._conditions
 
     def facts(self) -> dict[str, Any]:
         """The means of weights that move, what moved them, the gates of samplers, and points if they are not

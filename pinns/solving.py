@@ -49,7 +49,8 @@ class Attempt:
     ) -> None:
         self.problem, self.recipe, self.seed = problem, recipe, seed
         self.model = recipe.model(problem, seed).to(device)
-        self.objective = recipe.objective(problem)
+        self.objective = recipe.objective(problem, seed)
+        self.objective.unknowns.to(device)
         self.trainer = recipe.trainer(seed)
         self._training: Training | None = None
 

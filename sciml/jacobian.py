@@ -63,15 +63,25 @@ def jacobian(
         with torch.enable_grad():
             r = torch.cat(list(residuals.values()))
         result = torch.cat([result, by_columns(r, own)], dim=1)
-    return result
+    return _in_order(result, [*weights.values(), *own], parameters)
+
+
+def _in_order(columns: Tensor, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Columns of the one list of parameters as those of the other."""
+    if all(one is other for one, other in zip(found, wanted, strict=True)):
+        return columns
+    parts = columns.split([p.numel() for p in found], dim=1)
+    place = {id(p): part for p, part in zip(found, parts, strict=True)}
+    return torch.cat([place[id(p)] for p in wanted], dim=1)
 
 
 class _Inside(nn.Module):
-    """The terms as a forward pass, which `torch.func` calls with other weights."""
+    """The terms as a forward pass, which `torch.func` calls with other weights, also of unknown functions."""
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model = model
+        self.own = nn.ModuleList(objective.modules())
         self.objective = objective
 
     def forward(self, batch: Batch) -> dict[str, Term]:

@@ -157,6 +157,10 @@ class Objective(ABC):
         """Trainable values of the objective itself: unknown coefficients, self-adaptive weights."""
         return ()
 
+    def modules(self) -> Iterable[nn.Module]:
+        """Modules that hold `parameters`, as unknown functions do: differentiated along with the model."""
+        return ()
+
     def facts(self) -> dict[str, Any]:
         """What the row of a step tells besides the losses, by name: weights, say; as of the last `draw`."""
         return {}
@@ -219,6 +223,10 @@ class Sum(Objective):
     def parameters(self) -> Iterable[nn.Parameter]:
         for _, part in self.parts:
             yield from part.parameters()
+
+    def modules(self) -> Iterable[nn.Module]:
+        for _, part in self.parts:
+            yield from part.modules()
 
     def facts(self) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -14,8 +14,9 @@ from torch import Tensor
 from sciml.datasets import cavity
 from sciml.description import describable
 from sciml.kernels.partials import Partials
-from sciml.pinns.conditions import Condition, Dirichlet, Function, PointData
+from sciml.pinns.conditions import Condition, Dirichlet, Function
 from sciml.pinns.domain import Box, Domain
+from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Classical, Problem, Solution
 
 _DERIVATIVES = Partials([(0,), (1,), (0, 0), (1, 1)], dim=2)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sciml.description import describable
 from sciml.kernels.partials import Partials
-from sciml.pinns.conditions import Condition, Function, Initial, PointData
+from sciml.pinns.conditions import Condition, Function, Initial
 from sciml.pinns.domain import Box, Domain
+from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Problem
 from sciml.pinns.problems.tables import all_periodic
 

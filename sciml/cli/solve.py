@@ -27,6 +27,7 @@ from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import RECIPES, suited
 from sciml.pinns.report import terms_of, write_report
 from sciml.pinns.solving import Attempt
+from sciml.pinns.unknowns import numbers_of
 from sciml.pinns.yardsticks import Yardstick, yardsticks
 from sciml.presets import short_hash
 from sciml.processes import device_of
@@ -217,7 +218,7 @@ def _conclude(attempt: Attempt, asked: Asked, folder: Path) -> dict[str, Any]:
         say("judging beside trivial predictors and the classical solver")
         found = list(yardsticks(problem, error))
     coefficients = attempt.objective.coefficients
-    values = {name: float(value.detach()) for name, value in coefficients.items()}
+    values = numbers_of(coefficients)
     about = {
         "title": f"{asked.problem}, solved by a physics-informed network",
         "equation": problem.equation,

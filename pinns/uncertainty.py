@@ -1,0 +1,215 @@
+"""How well measurements determine the unknowns of an inverse problem: standard errors from curvature."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sciml.calling import dtype_of
+from sciml.errors import ConfigError
+from sciml.jacobian import jacobian
+from sciml.objective import Term, roots
+from sciml.optimizers.linearization import by_rows
+from sciml.pinns.measurements import PointData
+from sciml.pinns.residual import Residual
+from sciml.pinns.unknowns import functions_of, numbers_of
+from sciml.streams import Streams
+
+_BARELY = 0.5  # `Uncertainty.determined` below which there is a warning: in practice it is near 0 or 1
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Unknowns with what errors of measurement make of them.
+
+    Attributes
+    ----------
+    values : mapping
+        The unknown numbers.
+    errors : mapping
+        Their standard errors.
+    covariance : (numbers, numbers)
+    bands : mapping of names to (m,)
+        Standard errors of unknown functions at the points that were asked for.
+    noise : mapping
+        Standard deviation of the errors of each set of measurements: as given (its root mean square), or
+        found from the misfit.
+    determined : mapping
+        For each number 1 if the residuals hold it, and 0 if the network and other unknowns can make up for
+        any change, so that nothing but the belief about them does.
+    """
+
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    covariance: Tensor
+    bands: Mapping[str, Tensor]
+    noise: Mapping[str, float]
+    determined: Mapping[str, float]
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Where a number lies with this probability, if errors are normal.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name or a level outside (0, 1).
+        """
+        if name not in self.values or not 0 < level < 1:
+            raise ConfigError(
+                f"Uncertainty: needs one of {', '.join(self.values)} and a level in (0, 1), got {name!r} and "
+                f"{level}."
+            )
+        half = math.sqrt(2) * float(torch.special.erfinv(torch.tensor(level, dtype=torch.float64)))
+        return self.values[name] - half * self.errors[name], self.values[name] + half * self.errors[name]
+
+
+def uncertainty_of(
+    model: nn.Module, objective: Residual, *, at: Tensor | None = None, spread: float = 1.0
+) -> Uncertainty:
+    r"""Standard errors of the unknowns that a training found, to first order in the errors of measurement.
+
+    At a minimum of ``r @ r`` with the Jacobian J by all weights and unknowns, errors e of the measurements
+    move these by ``(J^T J + mu)^{-1} J^T e``.  With S the variances of e, 0 in the rows of equation,
+    conditions and beliefs, the covariance is
+
+    .. math:: (J^T J + \mu)^{-1} J^T S J (J^T J + \mu)^{-1}.
+
+    It holds for the weights of the loss as they are, also where they are not the inverse variances.  The
+    damping mu keeps weights that no residual holds where they are, as training does: it is the belief that
+    they are within ``spread`` of what was found.  All this is about errors of measurement alone: a wrong
+    equation, a training that has not arrived, a network too small or a `Prior` that is wrong add to it
+    unseen.
+
+    Parameters
+    ----------
+    model : module
+        The trained one, in float64.
+    objective : Residual
+        Its loss, with the unknowns.
+    at : (m, dim), optional
+        Where errors of unknown functions are wanted.
+    spread : float, positive
+        Standard deviation of that belief about each weight, and each unknown as it is trained.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is unknown, nothing was measured, the model is not in float64, or the loss is not made of
+        squares.
+
+    Warns
+    -----
+    UserWarning
+        If the data do not determine an unknown number: network and other unknowns make up for it.
+
+    Notes
+    -----
+    Source: Seber and Wild, *Nonlinear Regression* (1989), section 2.1.2, for linearized least squares.  One
+    QR decomposition of J: its cost grows with points times the square of the number of weights.
+    """
+    if not objective.unknowns.names:
+        raise ConfigError(f"uncertainty_of: nothing is unknown in {type(objective.problem).__name__}.")
+    if dtype_of(model) != torch.float64:
+        raise ConfigError(
+            f"uncertainty_of: needs a model in float64, got {dtype_of(model)}; use model.double()."
+        )
+    loss = objective.aside()
+    batch = loss.draw(0, model, Streams(0)).to(next(model.parameters()).device)
+    terms = loss.terms(model, batch)
+    residuals = roots(terms)
+    every = [*(p for p in model.parameters() if p.requires_grad), *loss.parameters()]
+    slopes = jacobian(loss, model, batch, terms, residuals, every)
+    own = dict(zip(residuals, slopes.split([len(r) for r in residuals.values()]), strict=True))
+    sets = {name: c for name, c in loss.conditions.items() if isinstance(c, PointData) and name in own}
+    if not sets:
+        raise ConfigError(f"uncertainty_of: nothing was measured in {type(objective.problem).__name__}.")
+    damping = _variance(sets, terms) / spread**2
+    triangle = _triangle(slopes, damping)
+    deviations = {name: _deviations(c, own[name], terms[name], triangle) for name, c in sets.items()}
+
+    wanted, sizes = _gradients(loss, every, at)
+    pulls = torch.linalg.solve_triangular(triangle.T, wanted.T, upper=False)
+    lifted = torch.linalg.solve_triangular(triangle, pulls, upper=True)
+    moved = torch.cat([own[name] @ lifted * deviations[name][:, None] for name in sets])
+    covariance = moved.T @ moved
+    numbers = numbers_of(loss.coefficients)
+    errors = covariance.diagonal().sqrt().split(sizes)
+    k = len(numbers)
+    # The share of what holds a number that is not the damping.
+    held = damping * lifted.square().sum(0) / pulls.square().sum(0)
+    determined = dict(zip(numbers, (1 - held[:k]).tolist(), strict=True))
+    _warn(determined)
+    return Uncertainty(
+        values=numbers,
+        errors=dict(zip(numbers, errors[0].tolist(), strict=True)),
+        covariance=covariance[:k, :k],
+        bands=dict(zip(functions_of(loss.coefficients) if at is not None else (), errors[1:], strict=True)),
+        noise={
+            name: float((s / terms[name].factor()).square().mean().sqrt()) * _unit(sets[name])
+            for name, s in deviations.items()
+        },
+        determined=determined,
+    )
+
+
+def _variance(sets: Mapping[str, PointData], terms: Mapping[str, Term]) -> float:
+    """Of an error in a row of the loss, in the mean over all measurements, as far as the misfit tells."""
+    found = [
+        terms[name].factor().detach().square()
+        * (1.0 if c.noise is not None else terms[name].values.detach().square().mean())
+        for name, c in sets.items()
+    ]
+    return float(torch.cat(found).mean())
+
+
+def _unit(condition: PointData) -> float:
+    """What a residual of 1 is in the units of the values, in the mean."""
+    given = condition.deviations
+    return 1.0 if given is None else float(given.square().mean().sqrt())
+
+
+def _triangle(slopes: Tensor, damping: float) -> Tensor:
+    """R (P, P) with ``R^T R = J^T J + mu``, without the squares that would lose half of the digits."""
+    below = math.sqrt(damping) * torch.eye(slopes.shape[1], dtype=slopes.dtype, device=slopes.device)
+    triangle: Tensor = torch.linalg.qr(torch.cat([slopes, below]), mode="r").R
+    return triangle
+
+
+def _deviations(condition: PointData, slopes: Tensor, term: Term, triangle: Tensor) -> Tensor:
+    """Of the errors in a set's rows of the loss, (n,): its residuals are in units of a given noise."""
+    factor = term.factor().detach()
+    if condition.noise is not None:
+        return factor
+    # The network has used up as many of the errors as the leverages of the rows add up to.
+    leverage = torch.linalg.solve_triangular(triangle.T, slopes.T, upper=False).square().sum()
+    left = max(1.0, len(slopes) - float(leverage))
+    return factor * (term.values.detach().square().sum() / left).sqrt()
+
+
+def _gradients(loss: Residual, every: list[nn.Parameter], at: Tensor | None) -> tuple[Tensor, list[int]]:
+    """Those of the numbers, then of the functions at the points, (wanted, P); and how many each has."""
+    known = loss.coefficients
+    numbers = [value for value in known.values() if isinstance(value, Tensor)]
+    parts = [torch.stack(numbers)] if numbers else [torch.zeros(0, dtype=torch.float64)]
+    if at is not None:
+        parts += [function(at.to(every[0])) for function in functions_of(known).values()]
+    rows = [
+        by_rows(part, every) if len(part) else torch.zeros(0, sum(p.numel() for p in every)).to(every[0])
+        for part in parts
+    ]
+    return torch.cat(rows).detach(), [len(part) for part in parts]
+
+
+def _warn(determined: Mapping[str, float]) -> None:
+    lost = [name for name, share in determined.items() if not share > _BARELY]
+    if lost:
+        warnings.warn(
+            f"the data do not determine {', '.join(lost)}: the network and other unknowns can make up for "
+            "any change of it. Measure something else, know more (conditions, a Prior), or leave it out.",
+            stacklevel=3,
+        )
