@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sciml.pinns.mesh_geometry import MeshGeometry
     from sciml.pinns.polygon import Polygon
     from sciml.pinns.problem import Ansatz, Classical, Problem, Solution, component
+    from sciml.pinns.radial import RadialBall
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
     from sciml.pinns.solving import Attempt, solve
@@ -57,6 +58,7 @@ __all__ = [
     "Geometry",
     "Box",
     "Ball",
+    "RadialBall",
     "Polygon",
     "Union",
     "Difference",
@@ -121,6 +123,7 @@ _DEFINED_IN = {
     "Geometry": "domain",
     "Box": "domain",
     "Ball": "domain",
+    "RadialBall": "radial",
     "Polygon": "polygon",
     "Union": "csg",
     "Difference": "csg",

@@ -208,7 +208,7 @@ def test_means_over_two_coordinates_on_the_disc() -> None:
         float((w * s * b).mean() / (w * b * b).mean()),
     )
     assert two_body_means(2, 2.0) == pytest.approx(wanted, abs=1e-5)  # midpoints: 1/400^2
-    limit = [two_body_means(dim, 2 * math.sqrt(dim)) for dim in (10**4, 10**6)]
+    limit = [two_body_means(dim, math.sqrt(dim)) for dim in (10**4, 10**6)]
     assert limit[0] == pytest.approx(limit[1], abs=1e-3)  # hidden coordinates do not see the dimension
 
 
@@ -227,7 +227,7 @@ def test_errors_of_the_trivial_networks() -> None:
     assert constant == linear and 1e-4 < constant < 1e-2
     for dim in (10, 100, 1000):
         constant, linear = errors("hidden", dim, 1000)
-        assert constant == pytest.approx(1, abs=0.01) and 0.65 < linear < 0.85
+        assert constant == pytest.approx(1, abs=0.01) and 0.5 < linear < 0.62
 
 
 def test_refusals() -> None:
