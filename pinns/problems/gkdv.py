@@ -13,18 +13,17 @@ from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.kernels.derivatives import d
 from sciml.kernels.evaluation import evaluate
-from sciml.pinns.conditions import Dirichlet, Function, Initial, Neumann, Robin
+from sciml.pinns.conditions import Function
 from sciml.pinns.domain import Box, Domain
-from sciml.pinns.problem import Problem
+from sciml.pinns.problems.crossing import CrossingWaves
 
 _DERIVATIVES = [d("t", variables="xt"), d("x", variables="xt"), d("xxx", variables="xt")]
-_CONVECTION = 6.0
 _HALF = 10.0
 
 
 @describable
 @dataclass(frozen=True)
-class GeneralizedKortewegDeVries(Problem):
+class GeneralizedKortewegDeVries(CrossingWaves):
     r"""``u_t + 6 u^p u_x + u_xxx = f`` on (-10, 10) to t = 2; u at both ends, and its slope at the right one.
 
     u is the sum of solitary waves ``w_i = (A_i sech^2(p sqrt(c_i) / 2 (x - c_i t - a_i)))^(1/p)`` with
@@ -77,36 +76,15 @@ class GeneralizedKortewegDeVries(Problem):
                 f"got {self.centers}."
             )
 
-    @property
-    def conditions(self) -> tuple[Dirichlet, Robin, Initial]:
-        return (
-            Dirichlet(self.exact),
-            Neumann(self._slope, faces=("0+",), name="slope"),
-            Initial(self.exact),
-        )
-
     def residual(self, u: Function, x: Tensor) -> Tensor:
         value, u_t, u_x, u_xxx = evaluate(u, x, _DERIVATIVES)
-        return u_t + _CONVECTION * value**self.power * u_x + u_xxx - self.forcing(x)
+        return u_t + 6 * value**self.power * u_x + u_xxx - self.forcing(x)
 
-    def exact(self, x: Tensor) -> Tensor:
-        return self._waves(x)[0].sum(1)
-
-    def forcing(self, x: Tensor) -> Tensor:
-        """f at points (n, 2), (n,)."""
-        waves, slopes = self._waves(x)
-        together = waves.sum(1) ** self.power * slopes.sum(1)
-        return _CONVECTION * (together - (waves**self.power * slopes).sum(1))
-
-    def _slope(self, x: Tensor) -> Tensor:
-        return self._waves(x)[1].sum(1)
-
-    def _waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All waves and their slopes, (n, waves) each."""
+    def waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         p = self.power
         speeds, centers = (x.new_tensor(values) for values in (self.speeds, self.centers))
         rates = speeds.sqrt()
-        heights = (p + 1) * (p + 2) / (2 * _CONVECTION) * speeds
+        heights = (p + 1) * (p + 2) / 12 * speeds
         angle = p / 2 * rates * (x[:, :1] - speeds * x[:, 1:] - centers)
         # By the logarithm of sech: the root of a rounded zero would have no slope.
         log_sech = math.log(2) - torch.logsumexp(torch.stack([angle, -angle], dim=-1), dim=-1)

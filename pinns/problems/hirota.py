@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sciml.errors import ConfigError
-
 
 def moment(exponents: Tensor, slopes: tuple[float, ...], order: int) -> Tensor:
     r"""``2 ∂^order log(F)``, order 2 or 3, along a coordinate x, for F a sum of exponentials linear in x.
@@ -41,18 +39,3 @@ def moment(exponents: Tensor, slopes: tuple[float, ...], order: int) -> Tensor:
     values = torch.tensor(slopes, dtype=exponents.dtype, device=exponents.device)
     away = values - (weights * values).sum(1)[:, None]
     return 2 * (weights * away**order).sum(1)
-
-
-def bell(angle: Tensor) -> Tensor:
-    """``sech(angle)^2``, which overflows nowhere."""
-    return 4 * torch.sigmoid(2 * angle) * torch.sigmoid(-2 * angle)
-
-
-def check_vectors(who: str, name: str, vectors: tuple[tuple[float, ...], ...], dims: tuple[int, ...]) -> None:
-    """Raise unless there are vectors of one length among ``dims``, the first component of each positive."""
-    lengths = {len(vector) for vector in vectors}
-    if len(lengths) != 1 or not lengths <= set(dims) or any(not vector[0] > 0 for vector in vectors):
-        raise ConfigError(
-            f"{who}: {name} are vectors of {' or '.join(map(str, dims))} numbers, the first one positive, "
-            f"got {vectors}."
-        )

@@ -12,17 +12,16 @@ from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.kernels.derivatives import Derivative, d, laplace
 from sciml.kernels.evaluation import evaluate
-from sciml.pinns.conditions import Dirichlet, Function, Initial, Neumann, Robin
+from sciml.pinns.conditions import Function
 from sciml.pinns.domain import Box, Domain
-from sciml.pinns.problem import Problem
-from sciml.pinns.problems.hirota import bell, check_vectors
+from sciml.pinns.problems.crossing import CrossingWaves, bell
 
 _HALF = 5.0
 
 
 @describable
 @dataclass(frozen=True)
-class ZakharovKuznetsov(Problem):
+class ZakharovKuznetsov(CrossingWaves):
     r"""``u_t + 6 u u_x + Laplace(u)_x = f`` on (-5, 5)^d to t = 1, d = 2 or 3, x the first coordinate.
 
     u is the sum of line solitons ``w_i = 2 |k_i|^2 sech^2(k_i . x - 4 k_i1 |k_i|^2 t - s_i)``.  Each of them
@@ -61,7 +60,12 @@ class ZakharovKuznetsov(Problem):
     source: ClassVar[str] = "Zakharov, Kuznetsov (1974), with waves that cross"
 
     def __post_init__(self) -> None:
-        check_vectors("ZakharovKuznetsov", "vectors", self.vectors, (2, 3))
+        sizes = {len(vector) for vector in self.vectors}
+        if len(sizes) != 1 or not sizes <= {2, 3} or any(not vector[0] > 0 for vector in self.vectors):
+            raise ConfigError(
+                "ZakharovKuznetsov: vectors are all of 2 or all of 3 numbers, the first one positive, got "
+                f"{self.vectors}."
+            )
         if len(self.shifts) != len(self.vectors):
             raise ConfigError(
                 f"ZakharovKuznetsov: needs one shift for each of the {len(self.vectors)} vectors, got "
@@ -77,31 +81,11 @@ class ZakharovKuznetsov(Problem):
     def domain(self) -> Domain:
         return Domain(Box(((-_HALF, _HALF),) * self.dim), time=(0.0, 1.0))
 
-    @property
-    def conditions(self) -> tuple[Dirichlet, Robin, Initial]:
-        return (
-            Dirichlet(self.exact),
-            Neumann(self._slope, faces=("0+",), name="slope"),
-            Initial(self.exact),
-        )
-
     def residual(self, u: Function, x: Tensor) -> Tensor:
         value, u_x, linear = evaluate(u, x, [d(0), _LINEAR[self.dim]])
         return linear + 6 * value * u_x - self.forcing(x)
 
-    def exact(self, x: Tensor) -> Tensor:
-        return self._waves(x)[0].sum(1)
-
-    def forcing(self, x: Tensor) -> Tensor:
-        """f at points (n, d + 1), (n,)."""
-        waves, slopes = self._waves(x)
-        return 6 * (waves.sum(1) * slopes.sum(1) - (waves * slopes).sum(1))
-
-    def _slope(self, x: Tensor) -> Tensor:
-        return self._waves(x)[1].sum(1)
-
-    def _waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All solitons and their slopes in x, (n, solitons) each."""
+    def waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         vectors, shifts = (x.new_tensor(values) for values in (self.vectors, self.shifts))
         squares, along = vectors.square().sum(1), vectors[:, 0]
         angle = x[:, :-1] @ vectors.T - 4 * along * squares * x[:, -1:] - shifts

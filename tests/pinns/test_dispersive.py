@@ -109,7 +109,7 @@ def test_numbers_that_make_no_wave_are_refused() -> None:
         KadomtsevPetviashvili(tilts=(0.5, -0.5))
     with pytest.raises(ConfigError, match="sign of 1 or -1"):
         KadomtsevPetviashvili(sign=2)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="vectors of 2 or 3 numbers"):
+    with pytest.raises(ConfigError, match="all of 2 or all of 3 numbers"):
         ZakharovKuznetsov(vectors=((0.5, 0.5), (0.5, 0.5, 0.5)))
     with pytest.raises(ConfigError, match="one shift for each of the 2 vectors"):
         ZakharovKuznetsov(shifts=(0.0,))
