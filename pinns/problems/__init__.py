@@ -37,12 +37,27 @@ from sciml.pinns.problems.semilinear import (
 )
 from sciml.pinns.problems.sine_gordon import SineGordon
 from sciml.pinns.problems.solitons import Solitons
+from sciml.pinns.problems.study import (
+    BackwardStep,
+    HeatAroundDiscs,
+    HeatForLong,
+    HeatInBall,
+    HeatInMedium,
+    HeatInStripes,
+    PoissonAroundSpheres,
+    PoissonBoltzmann,
+    PoissonInPatches,
+    PulsatingChannel,
+    WaveForLong,
+    WaveInMedium,
+)
 from sciml.pinns.problems.taylor_green import TaylorGreen
 from sciml.pinns.problems.wave import Wave
 
 __all__ = [
     "AllenCahn",
     "AllenCahnInBall",
+    "BackwardStep",
     "Basket",
     "BlackScholes",
     "Breather",
@@ -58,7 +73,12 @@ __all__ = [
     "GrayScott",
     "HamiltonJacobiBellman",
     "Heat",
+    "HeatAroundDiscs",
+    "HeatForLong",
+    "HeatInBall",
+    "HeatInMedium",
     "HeatInSpace",
+    "HeatInStripes",
     "Helmholtz",
     "KleinGordon",
     "KleinGordonSquare",
@@ -66,8 +86,12 @@ __all__ = [
     "KuramotoSivashinsky",
     "Lorenz",
     "Poisson",
+    "PoissonAroundSpheres",
+    "PoissonBoltzmann",
     "PoissonInBall",
+    "PoissonInPatches",
     "PoissonOfSines",
+    "PulsatingChannel",
     "RadialAllenCahn",
     "Reaction",
     "Schroedinger",
@@ -78,4 +102,6 @@ __all__ = [
     "Solitons",
     "TaylorGreen",
     "Wave",
+    "WaveForLong",
+    "WaveInMedium",
 ]

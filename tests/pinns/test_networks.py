@@ -54,7 +54,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "wavelets": partial(MLP, width=8, depth=2, activation=Wavelet),
     "ModifiedMLP": partial(ModifiedMLP, width=8, depth=3),
     "FourierFeatures": partial(FourierFeatures, features=8, scale=2.0, network=SMALL),
-    "Waves": partial(Waves, vectors=((2.0,), (0.5, 1.0)), network=SMALL),
+    "Waves": partial(Waves, vectors=((2.0,), (0.5,)), network=SMALL),
     "SIREN": partial(SIREN, width=8, depth=2, frequency=2.0),
     "PirateNet": partial(PirateNet, width=5, blocks=2),
     "PirateNet as published": partial(

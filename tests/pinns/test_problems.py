@@ -37,6 +37,7 @@ SOLVED = [p for p in PROBLEMS if type(p).solve is not Problem.solve]
 # What networks are to reach: a reference is 100 times better.
 GATES = {
     "AllenCahn": 1e-5,
+    "BackwardStep": 8e-2,
     "Basket": 3e-3,
     "Burgers": 1e-6,
     "Cavity": 1e-2,
@@ -44,13 +45,22 @@ GATES = {
     "FourDiscs": 2e-3,
     "GinzburgLandau": 1e-2,
     "GrayScott": 1e-2,
+    "HeatAroundDiscs": 2e-2,
+    "HeatForLong": 9e-1,
+    "HeatInMedium": 2e-1,
     "KortewegDeVries": 1e-3,
     "KuramotoSivashinsky": 1e-3,
     "Lorenz": 1e-3,
+    "PoissonAroundSpheres": 9e-2,
+    "PoissonBoltzmann": 1e-2,
+    "PoissonInPatches": 5e-1,
+    "PulsatingChannel": 9e-1,
     "RadialAllenCahn": 1e-3,
     "Schroedinger": 1e-3,
     "SemilinearHeat": 1e-3,
     "SemilinearSineGordon": 1e-3,
+    "WaveForLong": 5e-1,
+    "WaveInMedium": 7e-1,
 }
 
 

@@ -1,0 +1,171 @@
+"""The twenty problems of PINNacle, each solved from nothing, beside the best published error.
+
+    python tools/pinn_study.py run FOLDER [NAME ...] [--minutes 10]    rows not yet in FOLDER/rows.jsonl
+    python tools/pinn_study.py table FOLDER                            one line for each problem
+
+Names are those of the study: Burgers1d-C, Heat2d-MS, ...; see `sciml.pinns.problems.study.PUBLISHED`.  A row
+is one training with seed 0: relative L2 error against our certified reference, of which it tells the error
+too.  Trainings lie in FOLDER/runs; one that was cut off goes on from its checkpoint, and so does one that is
+given more minutes.  A row that is there for as many minutes is not run again.  Give the number of threads by
+OMP_NUM_THREADS; rows tell it.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pinn_records import Entry, solved
+from torch.optim import Adam
+
+from sciml.optimizers import LevenbergMarquardt
+from sciml.pinns import Recipe, Stage, problems
+from sciml.pinns.networks import MLP, Waves
+from sciml.pinns.problem import Problem
+from sciml.pinns.problems.study import PUBLISHED
+from sciml.pinns.recipe import NetworkFactory
+from sciml.pinns.recipes import PRECISE, SHARP, SMALL
+from sciml.pinns.samplers import RAD, Sampler, Sobol
+
+_ADAM = partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20)
+_NEVER = 10**6  # steps: the clock ends it
+_FLAT, _DEEP = partial(MLP, width=20, depth=2), partial(MLP, width=20, depth=3)
+
+
+def newton(
+    network: NetworkFactory,
+    points: int | Mapping[str, int] = 2000,
+    *,
+    adam: int = 60,
+    sampler: Sampler = Sobol(every=10),  # noqa: B008 - a frozen value
+    steps: int = _NEVER,
+    harmonics: int = 1,
+) -> Recipe:
+    """A few steps of Adam, then Levenberg-Marquardt: small networks for one processor."""
+    return replace(
+        PRECISE,
+        network=network,
+        points=points,
+        harmonics=harmonics,
+        stages=(
+            Stage(_ADAM, adam, Sobol(every=10)),
+            Stage(partial(LevenbergMarquardt, iterations=2), steps, sampler),
+        ),
+    )
+
+
+# Wave vectors for coordinates scaled to [-1, 1]: what the starts and the sources oscillate with.
+_STRIPES = partial(Waves, vectors=((10 * math.pi,),), network=_FLAT)
+_PERIODS = partial(Waves, vectors=((0.0, 0.0, 50 * math.pi),), network=_FLAT)
+_DRIVEN = partial(
+    Waves,
+    vectors=((0.0, 2.5 * math.pi), (0.0, 0.0, 2.5 * math.pi)),
+    network=_DEEP,
+)
+_CUBE = partial(
+    Waves,
+    vectors=((0.5 * math.pi,), (0.0, 5 * math.pi), (0.0, 0.0, 2.5 * math.pi)),
+    network=_DEEP,
+)
+_PULSE = partial(
+    Waves,
+    vectors=((0.0, 0.0, 2.5 * math.pi), (0.0, 0.0, 7.5 * math.pi), (0.0, 0.0, 12.5 * math.pi)),
+    network=_DEEP,
+)
+_SWING = partial(
+    Waves, vectors=((4 * math.pi,), (0.0, 2 * math.pi), (0.0, 0.0, 0.625 * math.pi)), network=_FLAT
+)
+_FOLLOWING = RAD(every=10)
+
+SOLVED: dict[str, tuple[Problem, Recipe]] = {
+    "Burgers1d-C": (problems.Burgers(), SHARP),
+    "Poisson2d-C": (problems.FourDiscs(), SMALL),
+    "Poisson2d-CG": (problems.PoissonBoltzmann(), newton(_DEEP, 3000, sampler=_FOLLOWING)),
+    "Poisson3d-CG": (problems.PoissonAroundSpheres(), newton(_CUBE, {"equation": 2500, "boundary": 1000})),
+    "Poisson2d-MS": (problems.PoissonInPatches(), newton(_DEEP, {"equation": 2000, "interfaces": 1200})),
+    "Heat2d-VC": (problems.HeatInMedium(), newton(_DRIVEN, 3000)),
+    "Heat2d-MS": (problems.HeatInStripes(), newton(_STRIPES)),
+    "Heat2d-CG": (
+        problems.HeatAroundDiscs(),
+        newton(partial(MLP, width=25, depth=3), {"equation": 2500, "large": 800, "small": 200, "sides": 200}),
+    ),
+    "Heat2d-LT": (problems.HeatForLong(), newton(_SWING, 2000, adam=100, steps=15)),
+    "NS2d-C": (problems.Cavity(), SMALL),
+    "NS2d-CG": (problems.BackwardStep(), SMALL),
+    "NS2d-LT": (problems.PulsatingChannel(), newton(_PULSE, {"equation": 1500, "outlet": 300})),
+    "Wave1d-C": (problems.Wave(mode=4), PRECISE),
+    "Wave2d-CG": (problems.WaveInMedium(), newton(partial(MLP, width=25, depth=3), 3000)),
+    "Wave2d-MS": (problems.WaveForLong(), newton(_PERIODS)),
+    "KS": (
+        problems.ChaoticKuramotoSivashinsky(),
+        newton(partial(MLP, width=24, depth=3), 1500, adam=100, steps=15, harmonics=5),
+    ),
+    "PNd": (problems.PoissonOfSines(dim=5), newton(_FLAT, {"equation": 1500, "boundary": 1500})),
+    "HNd": (problems.HeatInBall(), newton(_FLAT)),
+}
+"""What is tried here; the rest of the study is not."""
+
+WINDOWS = {"Heat2d-LT": 20, "KS": 10}
+"""Of time, one network after the other; their steps and not the clock end these."""
+
+
+def run(folder: Path, names: list[str], minutes: float) -> None:
+    """Rows that are not there yet."""
+    for name in names or list(SOLVED):
+        if any(row["name"] == name and row["minutes"] >= minutes for row in rows_of(folder)):
+            continue
+        problem, recipe = SOLVED[name]
+        problem.reference()  # which is no part of the training
+        entry = Entry(problem, recipe, 60 * minutes, PUBLISHED[name].error, windows=WINDOWS.get(name, 1))
+        row = {"name": name, "minutes": minutes} | solved(entry, 0, folder / "runs" / name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "rows.jsonl").open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print(f"{name}: {row['relative_l2']:.2e} after {row['seconds']:.0f} s", flush=True)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """Those that are there."""
+    file = folder / "rows.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines of Markdown, one for each problem of the study: its last row."""
+    latest = {row["name"]: row for row in rows}
+    lines = [
+        "| Problem | published | by | ours | error of the reference | seconds | below it after | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, published in PUBLISHED.items():
+        told = f"| {name} | {published.error:.2e} | {published.method} |"
+        if (row := latest.get(name)) is None:
+            lines.append(f"{told} | | | | not run |")
+            continue
+        better = row["relative_l2"] < published.error
+        soon = "-" if (s := row["seconds_to_bar"]) is None else f"{s:.0f} s"
+        ratio = published.error / row["relative_l2"]
+        verdict = f"{ratio:.3g} times better" if better else f"{1 / ratio:.3g} times worse"
+        ours = f"{row['relative_l2']:.2e} | {row['reference_error']:.0e} | {row['seconds']:.0f}"
+        lines.append(f"{told} {ours} | {soon} | {verdict} |")
+    better = sum(name in latest and latest[name]["relative_l2"] < p.error for name, p in PUBLISHED.items())
+    return [*lines, "", f"Better than published on {better} of {len(PUBLISHED)}."]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("action", choices=["run", "table"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SOLVED))
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training, for each problem")
+    given = parser.parse_args()
+    if unknown := sorted(set(given.names) - set(SOLVED)):
+        parser.error(f"no {', '.join(unknown)}; there is {', '.join(SOLVED)}")
+    if given.action == "table":
+        print("\n".join(table(rows_of(given.folder))))
+    else:
+        run(given.folder, given.names, given.minutes)
