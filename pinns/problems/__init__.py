@@ -6,6 +6,7 @@ the numbers of the equation are arguments, and the docstring says whose they are
 
 from sciml.pinns.problems.allen_cahn import AllenCahn
 from sciml.pinns.problems.allen_cahn_in_ball import AllenCahnInBall
+from sciml.pinns.problems.barenblatt import BlackScholesBarenblatt
 from sciml.pinns.problems.basket import Basket, GeometricBasket
 from sciml.pinns.problems.black_scholes import BlackScholes
 from sciml.pinns.problems.breather import Breather
@@ -60,6 +61,7 @@ __all__ = [
     "BackwardStep",
     "Basket",
     "BlackScholes",
+    "BlackScholesBarenblatt",
     "Breather",
     "Burgers",
     "Cavity",

@@ -14,6 +14,7 @@ from sciml.kernels.evaluation import evaluate
 from sciml.pinns.conditions import Dirichlet, Function, Initial
 from sciml.pinns.domain import Box, Domain
 from sciml.pinns.problem import Ansatz, Problem
+from sciml.pinns.problems.market import normal_call
 
 _DERIVATIVES = [d("t", variables="xt"), d("x", variables="xt"), d("xx", variables="xt")]
 
@@ -76,11 +77,4 @@ class BlackScholes(Problem):
     def _call(self, x: Tensor, drift: float, discount: float) -> Tensor:
         """The mean of the discounted payoff where the logarithm of the price is normal, with this drift."""
         t = x[:, 1]
-        # At expiry, where the deviation is 0, this keeps 0/0 out of the kink; later it is below rounding.
-        deviation = self.volatility * torch.sqrt(t + 1e-30)
-        mean = x[:, 0] + drift * t
-        price = torch.exp(mean + self.volatility**2 / 2 * t) * torch.special.ndtr(
-            mean / deviation + deviation
-        )
-        value: Tensor = torch.exp(-discount * t) * (price - torch.special.ndtr(mean / deviation))
-        return value
+        return torch.exp(-discount * t) * normal_call(x[:, 0] + drift * t, self.volatility**2 * t)

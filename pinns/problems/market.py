@@ -20,6 +20,8 @@ from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.domain import Domain, Geometry
 from sciml.pinns.problem import Estimate, Problem
 
+_POINTS = 2000  # of the reference, each as costly as many of other problems
+
 
 @describable
 @dataclass(frozen=True)
@@ -141,6 +143,14 @@ class Market(Problem):
     @property
     def domain(self) -> Domain:
         return Domain(Together(self.dim), time=(0.0, self.end))
+
+    def points(self) -> tuple[Tensor, None]:
+        generator = torch.Generator().manual_seed(0)
+
+        def uniform(n: int, k: int) -> Tensor:
+            return torch.rand(n, k, generator=generator, dtype=torch.float64)
+
+        return self.domain.interior(uniform, _POINTS), None
 
     @property
     def conditions(self) -> tuple[Initial]:
