@@ -42,6 +42,12 @@ class Uncertainty:
     determined : mapping
         For each number 1 if the residuals hold it, and 0 if the network and other unknowns can make up for
         any change, so that nothing but the belief about them does.
+
+    Examples
+    --------
+    >>> known = Uncertainty({"k": 2.0}, {"k": 0.1}, torch.tensor([[0.01]]), {}, {}, {"k": 1.0})
+    >>> [round(end, 3) for end in known.interval("k")]
+    [1.804, 2.196]
     """
 
     values: Mapping[str, float]

@@ -103,7 +103,7 @@ class CoefficientField:
     --------
     >>> from sciml.pinns import Box
     >>> a = CoefficientField(initial=2.0, positive=True).sought(Domain(Box(((0.0, 1.0),)))).value()
-    >>> a(torch.zeros(1, 1)).tolist()
+    >>> a(torch.zeros(1, 1, dtype=torch.float64)).tolist()
     [2.0]
     """
 
