@@ -204,7 +204,7 @@ class Residual(Objective):
     def _slopes(self, name: str, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals at each row (n, k), times the roots of their weights, and their slopes (n, k, P)."""
         plain = Residual(self.problem)
-        plain.unknowns = self.unknowns
+        plain.unknowns, plain._weights = self.unknowns, {}
         rows = rows.to(next(model.parameters()).device, dtype_of(model))
         batch = Batch({f"{name}/rows": rows})
         with torch.enable_grad():

@@ -438,3 +438,21 @@ def test_the_total_loss_of_experiments_is_that_of_least_squares() -> None:
     terms = loss.terms(model, loss.draw(0, model, Streams(0)))
     squares = sum(r.square().sum() for r in roots(terms).values())
     torch.testing.assert_close(squares, total(terms))
+
+
+def test_choices_among_measurements_see_their_weight_once() -> None:
+    """`PINNACLE` reads residuals times the roots of their weights."""
+    x = line(6)
+    sets = (PointData(x, x[:, 0], name="good", noise=0.1), PointData(x, x[:, 0], name="bad", noise=0.3))
+
+    class Measured(Swing):
+        conditions = sets  # type: ignore[assignment]
+
+    loss, model = Residual(Measured(), points=4, weights={"bad": 2.0}), Plane()
+    shares = evidence({c.name: c for c in sets})
+    for condition, weight in zip(sets, (1.0, 2.0), strict=True):
+        rows = condition.rows(LINE, kronecker, 0)
+        residuals, slopes = loss._slopes(condition.name, model, rows)
+        expected = math.sqrt(weight * shares[condition.name]) * condition.residual(model, rows, LINE)
+        torch.testing.assert_close(residuals[:, 0], expected.detach())
+        assert slopes.shape == (6, 1, 2)
