@@ -51,6 +51,7 @@ GATES = {
     "KortewegDeVries": 1e-3,
     "KuramotoSivashinsky": 1e-3,
     "Lorenz": 1e-3,
+    "NonlinearDiffusion": 1e-3,
     "PoissonAroundSpheres": 9e-2,
     "PoissonBoltzmann": 1e-2,
     "PoissonInPatches": 5e-1,
