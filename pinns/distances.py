@@ -19,7 +19,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sciml.errors import ConfigError
 from sciml.pinns.csg import Difference, Intersection, Renamed, Union
@@ -199,7 +198,9 @@ def joined(distances: Tensor) -> Tensor:
 def shared(distances: Tensor) -> tuple[Tensor, Tensor]:
     """``φ / φ_i`` (n, k) with the smallest φ of each row, whose own share is 1, and that φ, (n,)."""
     values = distances.detach()
-    smallest = F.one_hot(values.argmin(1), values.shape[1]).bool()
+    # A comparison and not one_hot, which looks at its numbers: so it can be had for each point, vectorized.
+    number = torch.arange(values.shape[1], device=values.device)
+    smallest = values.argmin(1, keepdim=True) == number
     # Where two are zero, in a corner, the share of the other one is zero too.
     least = 1e-100 if values.dtype == torch.float64 else 1e-12
     others = torch.where(smallest | (values < least), least, distances)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -14,14 +15,17 @@ import torch
 from torch import Tensor
 
 from sciml.errors import ConfigError
+from sciml.jacobian import jacobian
+from sciml.objective import roots
 from sciml.pinns import problems
 from sciml.pinns.fingerprints import kronecker
-from sciml.pinns.networks import Waves
+from sciml.pinns.networks import MLP, Waves
 from sciml.pinns.problems.study import PUBLISHED
 from sciml.pinns.problems.study.patches import Interfaces, Kinked, conductivity, supply
 from sciml.pinns.problems.study.poisson import _fitted, _series
 from sciml.pinns.problems.study.wave import _start
 from sciml.pinns.recipe import Recipe
+from sciml.streams import Streams
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -182,3 +186,18 @@ def missed(u: Tensor) -> float:
     bent = u[2:, 1:-1, 1:-1] + u[:-2, 1:-1, 1:-1] - 2 * inner
     bent = bent + 2 * (u[1:-1, 2:, 1:-1] + u[1:-1, :-2, 1:-1] - 2 * inner)
     return float((rate - bent * 32**2).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("name", ["Poisson2d-CG", "NS2d-CG"])
+def test_jacobians_around_holes_and_corners_are_made_point_by_point(
+    tool: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not row by row, with one backward pass through all points for each: distances are vectorized too."""
+    problem, _ = tool.SOLVED[name]
+    model = Recipe(network=partial(MLP, width=4, depth=1)).model(problem, 0)
+    objective = Recipe(points=5).objective(problem)
+    batch = objective.draw(0, model, Streams(0))
+    terms = objective.terms(model, batch)
+    monkeypatch.setattr("sciml.jacobian.by_rows", lambda *given: pytest.fail("row by row"))
+    found = jacobian(objective, model, batch, terms, roots(terms), list(model.parameters()))
+    assert found.isfinite().all() and found.shape[1] == sum(p.numel() for p in model.parameters())
