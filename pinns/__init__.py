@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
     from sciml.pinns.experiments import Experiments
     from sciml.pinns.fields import Fields, fields_of
-    from sciml.pinns.marching import March, march
+    from sciml.pinns.marching import March, MarchAttempt, march
     from sciml.pinns.measurements import PointData, Prior
     from sciml.pinns.mesh_geometry import MeshGeometry
     from sciml.pinns.polygon import Polygon
@@ -103,6 +103,7 @@ __all__ = [
     "solve",
     "march",
     "March",
+    "MarchAttempt",
     "climb",
     "Climb",
     "Attempt",
@@ -167,6 +168,7 @@ _DEFINED_IN = {
     "solve": "solving",
     "march": "marching",
     "March": "marching",
+    "MarchAttempt": "marching",
     "climb": "curriculum",
     "Climb": "curriculum",
     "Attempt": "solving",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -20,8 +20,11 @@ from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Problem, Solution, component, residuals
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import SMALL
-from sciml.run import Run
+from sciml.pinns.residual import Residual
+from sciml.pinns.solving import Attempt
+from sciml.run import Run, RunFolder
 from sciml.streams import Streams
+from sciml.training import Step
 
 _REACH = 0.1  # of a window: how far beyond its end a network is followed, for its rate to be handed over
 
@@ -103,20 +106,145 @@ def march(
     >>> found.model(torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)).shape
     torch.Size([2])
     """
-    times = _times(problem, windows, overlap)
-    runs: list[Run] = []
-    before: nn.Module | None = None
-    for k, (start, end) in enumerate(pairwise(times)):
-        window = Window(problem, (start, end), overlap, before)
-        own = Streams(seed).of("window").seed(k)
-        model = recipe.model(window, own).to(device)
-        if warm and before is not None:
-            model.load_state_dict(before.state_dict())
-        objective = recipe.objective(window)
-        folder = None if output is None else Path(output) / f"window-{k:02d}"
-        runs.append(recipe.trainer(own).fit(model, objective, validation=objective, output=folder))
-        before = runs[-1].model.double().eval().requires_grad_(False)
-    return March(Windows([run.model for run in runs], times), tuple(runs))
+    attempt = MarchAttempt(
+        problem, recipe, windows=windows, overlap=overlap, warm=warm, seed=seed, device=device
+    )
+    for _ in attempt.steps(every=max(1, recipe.steps // 20), output=output):
+        pass
+    return March(attempt.model, attempt.runs)
+
+
+class MarchAttempt:
+    """A march, ready to be trained step by step: what `march` runs, and used like `sciml.pinns.Attempt`.
+
+    Parameters
+    ----------
+    problem, recipe, windows, overlap, warm, seed, device
+        As for `march`.
+
+    Examples
+    --------
+    >>> from sciml.pinns import problems
+    >>> attempt = MarchAttempt(problems.Reaction(), SMALL.scaled(2), windows=2)
+    >>> [(step.number, step.row["window"]) for step in attempt.steps()]
+    [(1, 0), (2, 0), (3, 1), (4, 1)]
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        recipe: Recipe,
+        *,
+        windows: int | Sequence[float],
+        overlap: float = 0.01,
+        warm: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.problem, self.recipe, self.seed, self.device = problem, recipe, seed, device
+        self.overlap, self.warm = overlap, warm
+        self.times = _times(problem, windows, overlap)
+        self._attempts = [self._of_window(None)]
+
+    def _of_window(self, before: nn.Module | None) -> Attempt:
+        k = 0 if before is None else len(self._attempts)
+        window = Window(self.problem, (self.times[k], self.times[k + 1]), self.overlap, before)
+        own = Streams(self.seed).of("window").seed(k)
+        attempt = Attempt(window, self.recipe, seed=own, device=self.device)
+        if self.warm and before is not None:
+            attempt.model.load_state_dict(before.state_dict())
+        return attempt
+
+    def steps(
+        self,
+        *,
+        time_limit: float | None = None,
+        every: int | None = None,
+        output: Path | str | None = None,
+        force: bool = False,
+    ) -> Iterator[Step]:
+        """As of `sciml.pinns.Attempt`, over all windows; each row tells its ``window``.
+
+        A limit of time counts for all windows together, and a validation looks at its own window.
+        """
+        while True:
+            k, attempt = len(self._attempts) - 1, self._attempts[-1]
+            spent = self.run.seconds if k else 0.0
+            folder = None if output is None else _folder(output, k)
+            left = None if time_limit is None else time_limit - spent
+            for step in attempt.steps(time_limit=left, every=every, output=folder, force=force):
+                number = k * self.recipe.steps + step.number
+                yield Step(number, self.total, step.loss, self._row(k, spent, step.row))
+            if not attempt.finished:
+                return
+            before = attempt.run.model.double().eval().requires_grad_(False)
+            over = time_limit is not None and self.run.seconds >= time_limit
+            if over or len(self._attempts) == len(self.times) - 1:
+                return
+            self._attempts.append(self._of_window(before))
+
+    @property
+    def total(self) -> int:
+        """Steps of all windows."""
+        return self.recipe.steps * (len(self.times) - 1)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """One for each window so far."""
+        return tuple(attempt.run for attempt in self._attempts)
+
+    @property
+    def model(self) -> Windows:
+        """The solution, up to the end of the last window so far."""
+        return Windows([run.model for run in self.runs], self.times[: len(self._attempts) + 1])
+
+    @property
+    def objective(self) -> Residual:
+        """That of the last window so far."""
+        return self._attempts[-1].objective
+
+    @property
+    def run(self) -> Run:
+        """All windows as one, with their rows one after the other."""
+        histories = [run.history for run in self.runs]
+        return Run(self.model, self.objective, self._joined(histories))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps of all windows have been made."""
+        return len(self._attempts) == len(self.times) - 1 and self._attempts[-1].finished
+
+    def history(self, folder: Path | str) -> list[dict[str, Any]]:
+        """The rows that are stored in a folder."""
+        windows = range(len(self.times) - 1)
+        return self._joined([RunFolder(_folder(folder, k)).history() for k in windows])
+
+    def stages(self) -> list[str]:
+        """The optimizers of each window, in turn."""
+        return self._attempts[-1].stages()
+
+    def stage(self, step: int) -> str:
+        """The optimizer that made this step, counted from 1 over all windows."""
+        return self._attempts[-1].stage((step - 1) % self.recipe.steps + 1)
+
+    def points(self) -> Tensor:
+        """Where the equation was looked at last, (n, dim)."""
+        return self._attempts[-1].points()
+
+    def _joined(self, histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for k, history in enumerate(histories):
+            spent = float(rows[-1]["seconds"]) if rows else 0.0
+            rows += [self._row(k, spent, row) for row in history]
+        return rows
+
+    def _row(self, k: int, spent: float, row: Mapping[str, Any]) -> dict[str, Any]:
+        step = k * self.recipe.steps + row["step"]
+        return {**row, "step": step, "seconds": round(spent + row["seconds"], 3), "window": k}
+
+
+def _folder(output: Path | str, k: int) -> Path:
+    return Path(output) / f"window-{k:02d}"
 
 
 class Window(Problem):

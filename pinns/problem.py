@@ -144,6 +144,8 @@ class Problem(ABC):
     """Points per coordinate of the reference; where there is none, as in many dimensions, it is sampled."""
     recipe: ClassVar[str | None] = None
     """The recipe of `sciml.pinns.recipes` that is the best known one here, where that has been measured."""
+    windows: ClassVar[int | None] = None
+    """Windows of time, one network after the other, in which that recipe solves it; None for one network."""
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Adam
+from torch.optim.lr_scheduler import LinearLR
 
 from sciml.description import describable
 from sciml.errors import ConfigError
@@ -41,12 +42,33 @@ class Stage:
     sampler : Sampler
     schedule : factory, optional
         Of the learning rate.
+    fading : bool
+        Whether the learning rate falls to zero over the stage, linearly, however many steps it has; instead
+        of a schedule.
+
+    Raises
+    ------
+    ConfigError
+        If it is fading and has a schedule too.
     """
 
     optimizer: OptimizerFactory
     steps: int
     sampler: Sampler = field(default_factory=Uniform)
     schedule: ScheduleFactory | None = None
+    fading: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fading and self.schedule is not None:
+            raise ConfigError(f"Stage: fading is a schedule; leave out schedule={self.schedule}.")
+
+    @property
+    def phase(self) -> Phase:
+        """For the trainer."""
+        schedule = self.schedule
+        if self.fading:
+            schedule = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=self.steps)
+        return Phase(self.optimizer, self.steps, schedule)
 
 
 ADAM = Stage(partial(Adam, lr=1e-3), 5000)
@@ -154,5 +176,4 @@ class Recipe:
 
     def trainer(self, seed: int) -> Trainer:
         """The trainer."""
-        phases = [Phase(stage.optimizer, stage.steps, stage.schedule) for stage in self.stages]
-        return Trainer(optimizer=phases, seed=seed)
+        return Trainer(optimizer=[stage.phase for stage in self.stages], seed=seed)

@@ -1,7 +1,8 @@
-"""Recipes by name: five to solve problems with, and the plain baselines on which they improve."""
+"""Recipes by name: those to solve problems with, and the plain baselines on which they improve."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,14 +10,17 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
 from sciml.errors import ConfigError
-from sciml.kernels.estimators import SparseDirections
+from sciml.kernels.estimators import Exact, SparseDirections
+from sciml.kernels.factored_update import FactoredAdam
 from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.least_squares import LevenbergMarquardt
 from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
+from sciml.pinns.networks.wide import WideMLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe, Stage
+from sciml.pinns.samplers.on_device import OnDevice
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
 from sciml.pinns.samplers.sobol import Sobol
@@ -26,6 +30,9 @@ from sciml.pinns.weightings.gradient_norm import GradientNorm
 _NEVER = 10**9
 # Above so many coordinates exact derivatives and dense curvature cost more than they bring.
 _FEW = 20
+# Above so many exact derivatives take less than twice the time of 16 random ones: points, source term and
+# first layer outweigh the lines through the hidden layers, of which there are as many as that layer is wide.
+_MANY = 30_000
 
 # A large momentum and no floor under the gradients, as in arXiv:2501.16371: a start for what follows.
 _ADAM = partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20)
@@ -65,14 +72,33 @@ PRECISE = Recipe(
 )
 """For smooth solutions and the last digits: Levenberg-Marquardt on twice as many points as weights."""
 
+WINDOW = Recipe(
+    network=partial(MLP, width=20, depth=3),
+    stages=(
+        Stage(_ADAM, 200, Sobol()),
+        Stage(partial(LevenbergMarquardt, iterations=5), 40, Sobol()),
+    ),
+    points=1500,
+)
+"""For one window of time of several (`sciml.pinns.march`): as `PRECISE`, smaller and shorter."""
+
 HIGH_DIM = Recipe(
-    network=partial(MLP, width=128, depth=4),
-    stages=(Stage(partial(Adam, lr=1e-3), 10_000, Uniform(), partial(ExponentialLR, gamma=0.9995)),),
-    points=128,
+    network=partial(WideMLP, width=128, depth=3),
+    stages=(Stage(partial(FactoredAdam, lr=1e-3), 10_000, OnDevice(), fading=True),),
+    points=100,
     estimator=SparseDirections(16),
     dtype=torch.float32,
 )
-"""For many coordinates: second derivatives along 16 random ones a step, few new points, Adam with decay."""
+"""For many coordinates: few new points a step, second derivatives along 16 random ones, Adam that makes the
+gradient of the wide first layer while it updates it."""
+
+HUGE_DIM = replace(
+    HIGH_DIM,
+    stages=(Stage(partial(FactoredAdam, lr=1e-3, moments="factored"), 10_000, OnDevice(), fading=True),),
+    estimator=Exact(),
+)
+"""For tens of thousands of coordinates and more: `HIGH_DIM` with exact derivatives, along as many lines as
+the first layer is wide, and with 6 instead of 12 bytes for each weight of that layer."""
 
 PLAIN = Recipe(
     stages=(Stage(partial(Adam, lr=1e-3), 5000, Uniform(every=_NEVER)),),
@@ -114,8 +140,10 @@ RECIPES = {
     "small": SMALL,
     "robust": ROBUST,
     "high-dim": HIGH_DIM,
+    "huge-dim": HUGE_DIM,
     "sharp": SHARP,
     "precise": PRECISE,
+    "window": WINDOW,
     "plain": PLAIN,
     "fresh": FRESH,
     "r3": ADAM_R3,
@@ -126,12 +154,21 @@ RECIPES = {
 def suited(problem: Problem) -> Recipe:
     """What a problem is solved with unless something else is asked for.
 
-    That is the recipe which it names; without one its number of coordinates decides.
+    That is the recipe which it names; without one its number of coordinates decides: up to 20 it is `SMALL`,
+    up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.
 
     Raises
     ------
     ConfigError
         If the problem names a recipe that there is not.
+
+    Notes
+    -----
+    How many directions and points a step takes in many dimensions: the exact Laplacian where its ``min(dim,
+    width)`` lines take less than twice the time of 16 random ones, else those, as published; and 100 points,
+    with which making the gradient of the first layer costs about as much as updating it, so that fewer would
+    save little.  What pays for another problem or recipe is the variance of the gradient times the seconds
+    that it takes, which `sciml.pinns.variance` measures.
 
     Examples
     --------
@@ -142,7 +179,8 @@ def suited(problem: Problem) -> Recipe:
     True
     """
     if problem.recipe is None:
-        return SMALL if problem.domain.dim <= _FEW else HIGH_DIM
+        dim = problem.domain.dim
+        return SMALL if dim <= _FEW else HIGH_DIM if dim <= _MANY else HUGE_DIM
     if problem.recipe not in RECIPES:
         raise ConfigError(
             f"{type(problem).__name__}: its recipe is one of {', '.join(RECIPES)}, got {problem.recipe!r}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,8 @@ from sciml.streams import Streams
 EQUATION = "equation"
 _CHUNK = 2**14  # rows whose residuals are scored together
 _FEWEST = 16  # rows of a condition by default
+# A validation costs a few steps: coordinates of the points on which it is made, and points at least.
+_JUDGED, _JUDGED_AT_LEAST = 2**23, 20
 
 
 @describable
@@ -53,8 +56,8 @@ class Residual(Objective):
     weighting : Weighting
         How weights move with the residuals; they multiply ``weights``.
     estimator : Estimator
-        For equations that may be estimated.  With a random one each step draws two independent estimates, and
-        the loss is their product, which is unbiased.
+        For equations that may be estimated.  The directions of a random one are shared between two
+        independent estimates; the loss is their product, which is unbiased and costs no more than a square.
 
     Raises
     ------
@@ -167,13 +170,14 @@ class Residual(Objective):
         score = partial(self._score, name, model)
         slopes = partial(self._slopes, name, model)
         time = None if domain.time is None else self._time
+        device, dtype = next(model.parameters()).device, dtype_of(model)
         if name == EQUATION:
-            return Site(domain.interior, self._count(name), score, time, slopes)
-        condition = self._conditions[name]
-        if isinstance(condition, Initial):
-            time = None
-        rows, given = partial(condition.rows, domain), condition.fixed is not None
-        return Site(rows, self._count(name), score, time, slopes, given)
+            rows, given = domain.interior, False
+        else:
+            condition = self._conditions[name]
+            time = None if isinstance(condition, Initial) else time
+            rows, given = partial(condition.rows, domain), condition.fixed is not None
+        return Site(rows, self._count(name), score, time, slopes, given, device, dtype)
 
     def _sampler(self, name: str) -> Sampler:
         if isinstance(self._samplers, Sampler):
@@ -254,7 +258,7 @@ class Residual(Objective):
             return EXACT
         # The same directions however often a line search calls.
         generator = torch.Generator().manual_seed(int(batch["seed"]))
-        return {"estimator": self.estimator, "generator": generator, "draws": 2}
+        return {"estimator": _half(self.estimator), "generator": generator, "draws": 2}
 
     def _values(self, name: str, model: nn.Module, rows: Tensor, estimate: Estimate) -> dict[str, Tensor]:
         if name == EQUATION:
@@ -329,7 +333,8 @@ class Residual(Objective):
 
     def evaluate(self, model: nn.Module, streams: Streams) -> dict[str, float]:
         if self.problem.has_reference:
-            found = {"relative_l2": self.problem.relative_l2(model)}
+            points = max(_JUDGED_AT_LEAST, _JUDGED // self.problem.domain.dim)
+            found = {"relative_l2": self.problem.relative_l2(model, points=points)}
         else:
             own = self.aside()
             # Points of its own: on those of the training a loss says little.
@@ -383,6 +388,15 @@ class Residual(Objective):
                     f"Residual: there is no {name!r} in {type(self.problem).__name__}; there is "
                     f"{', '.join(known)}.{nearest(name, known)}"
                 )
+
+
+def _half(estimator: Estimator) -> Estimator:
+    """The same with half of the directions, one at least; one that counts none as it is."""
+    samples = getattr(estimator, "samples", None)
+    if samples is None:
+        return estimator
+    halved: Estimator = replace(estimator, samples=(samples + 1) // 2)  # type: ignore[type-var]
+    return halved
 
 
 def _on_processor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import suited
 from sciml.pinns.residual import EQUATION
-from sciml.run import Run
+from sciml.run import Run, RunFolder
 from sciml.training import Step, Training
 
 # Judging a network on the points of its reference costs as much as a few steps, writing its state likewise.
@@ -105,6 +106,15 @@ class Attempt:
                         training.folder.checkpoints.save(training.step, training.state_dict())
                     return
 
+    @property
+    def total(self) -> int:
+        """Steps of all stages."""
+        return self.trainer.steps
+
+    def history(self, folder: Path | str) -> list[dict[str, Any]]:
+        """The rows that are stored in a folder."""
+        return RunFolder(folder).history()
+
     def stages(self) -> list[str]:
         """The optimizers, in turn."""
         return [_name(stage.optimizer) for stage in self.recipe.stages]
@@ -132,6 +142,25 @@ class Attempt:
         return self._training is not None and self._training.finished
 
 
+def steps_per_second(history: Sequence[Mapping[str, Any]]) -> float:
+    """Steps by the seconds that they took, without validations and checkpoints where there are other steps.
+
+    Examples
+    --------
+    >>> rows = [{"seconds": 2.0}, {"seconds": 2.5}, {"seconds": 9.0, "validation": {}}, {"seconds": 9.6}]
+    >>> steps_per_second(rows)
+    2.0
+    """
+    apart = [
+        after["seconds"] - before["seconds"]
+        for before, after in pairwise(history)
+        if "validation" not in before and "validation" not in after
+    ]
+    spent = sum(apart) if apart else history[-1]["seconds"]
+    # Rows are rounded to milliseconds.
+    return (len(apart) or len(history)) / max(spent, 1e-3)
+
+
 def _name(factory: object) -> str:
     found = getattr(factory, "func", factory)
     return str(getattr(found, "__name__", type(found).__name__))
@@ -154,7 +183,8 @@ def solve(
     ----------
     problem : Problem
     recipe : Recipe, optional
-        One of `sciml.pinns.recipes`, or your own; by default what suits the problem's number of coordinates.
+        One of `sciml.pinns.recipes`, or your own; by default what suits the problem, in windows of time
+        (`sciml.pinns.march`) if it is known to need them.
     estimator : Estimator, optional
         Instead of the recipe's.
     steps : int, optional
@@ -189,6 +219,13 @@ def solve(
     chosen = suited(problem) if recipe is None else recipe
     chosen = chosen if estimator is None else replace(chosen, estimator=estimator)
     chosen = chosen if steps is None else chosen.scaled(steps)
+    if recipe is None and problem.windows is not None:
+        from sciml.pinns.marching import MarchAttempt
+
+        march = MarchAttempt(problem, chosen, windows=problem.windows, seed=seed, device=device)
+        for _ in march.steps(time_limit=time_limit, output=output):
+            pass
+        return march.run
     attempt = Attempt(problem, chosen, seed=seed, device=device)
     for _ in attempt.steps(time_limit=time_limit, output=output):
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import nn
 
@@ -25,6 +26,9 @@ class WideMLP(nn.Sequential):
     inputs, outputs : int
     width, depth : int
         Neurons per hidden layer, and hidden layers.
+    first : int, optional
+        Neurons of the first hidden layer, ``width`` by default: so many directions of space the network sees,
+        and nothing of a point besides.
     block : int, optional
         So many neighboring coordinates, at most all, go through one neuron in front of the first layer, whose
         weights all blocks share, see `sciml.kernels.SharedBlocks`; the first layer has one input for each.
@@ -57,17 +61,21 @@ class WideMLP(nn.Sequential):
         *,
         width: int = 128,
         depth: int = 3,
+        first: int | None = None,
         block: int | None = None,
         activation: Callable[[], nn.Module] = nn.Tanh,
     ) -> None:
-        check_sizes("WideMLP", inputs, outputs, width, depth, activation)
+        check_sizes(
+            "WideMLP", inputs, outputs, width if first is None else min(width, first), depth, activation
+        )
         if block is not None and block < 1:
             raise ConfigError(f"WideMLP: a block has at least 1 coordinate, got {block}.")
         layers: list[nn.Module] = []
         if block is not None:
             layers.append(shared := SharedBlocks(inputs, min(block, inputs)))
             inputs = shared.out_features
-        layers += [WideLinear(inputs, width), activation()]
-        for _ in range(depth - 1):
-            layers += [linear(width, width), activation()]
-        super().__init__(*layers, linear(width, outputs))
+        widths = [width if first is None else first, *[width] * (depth - 1)]
+        layers += [WideLinear(inputs, widths[0]), activation()]
+        for one, other in pairwise(widths):
+            layers += [linear(one, other), activation()]
+        super().__init__(*layers, linear(widths[-1], outputs))

@@ -49,6 +49,8 @@ class Convection(Problem):
 
     equation: ClassVar[str] = r"u_t + \beta u_x = 0"
     source: ClassVar[str] = "Krishnapriyan et al. (2021), 3.1"
+    recipe: ClassVar[str] = "window"
+    windows: ClassVar[int] = 3
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     domain: ClassVar[Domain] = Domain(Box(((0.0, 2 * math.pi),)), time=(0.0, 1.0))
     ansatz: ClassVar[Ansatz] = Ansatz(

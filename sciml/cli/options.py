@@ -160,13 +160,23 @@ class SolveOptions:
     ----------
     settings
         A number of the problem, NAME=VALUE such as viscosity=0.01; may be repeated.
+    dim
+        Coordinates in space, of a problem for any number of them: --set dim=DIM.
     recipe
         small: few weights and high accuracy, for up to 20 coordinates the default. robust: larger and
         patient, for systems. high-dim: random directions, the default above. sharp: for fronts, layers and
         corners. precise: for smooth solutions and the last digits. plain, fresh, r3, rad: the baselines on
         which these improve.
+    estimator
+        How second derivatives are summed up, where the equation allows it: exact; sparse, along random
+        coordinates; hutchinson, along random vectors of signs.
+    samples
+        Random coordinates or vectors of a step, 16 by default.
+    windows
+        March through time in so many windows, one network after the other. The default is what the problem
+        is known to need, for most of them none.
     steps
-        Optimizer steps, shared between the stages of the recipe.
+        Optimizer steps, shared between the stages of the recipe; of each window.
     time_limit
         Seconds of training, over all resumptions. Then a checkpoint is written, and what there is is judged.
     seed
@@ -178,7 +188,13 @@ class SolveOptions:
     """
 
     settings: Settings = ()
+    dim: Annotated[int | None, Parameter(show_default=False)] = None
     recipe: Annotated[str | None, Parameter(show_default=False)] = None
+    estimator: Annotated[Literal["exact", "sparse", "hutchinson"] | None, Parameter(show_default=False)] = (
+        None
+    )
+    samples: Annotated[int | None, Parameter(show_default=False)] = None
+    windows: Annotated[int | None, Parameter(show_default=False)] = None
     steps: Annotated[int | None, Parameter(show_default=False)] = None
     time_limit: Annotated[float | None, Parameter(show_default=False)] = None
     seed: Annotated[int | None, Parameter(show_default=False)] = None

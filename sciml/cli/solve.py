@@ -6,34 +6,42 @@ import contextlib
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sciml import processes
-from sciml.assessment import milliseconds
 from sciml.calling import parameter_count
 from sciml.cli import names
 from sciml.cli.options import RunOptions, SolveOptions
-from sciml.cli.output import duration, emit_json, print_table, progress
+from sciml.cli.output import duration, emit_json, progress
+from sciml.cli.solved import ASKED, REPORT, RESULT, files_of, result_of, show, verdict
 from sciml.cli.status import requeued_on_signals, say
 from sciml.description import build, describe
-from sciml.errors import ConfigError, nearest
+from sciml.errors import ConfigError, DataError, nearest
 from sciml.files import finite, write_json_atomic
+from sciml.kernels.estimators import Estimator, Exact, Hutchinson, SparseDirections
 from sciml.pinns.fields import fields_of
+from sciml.pinns.marching import MarchAttempt
+from sciml.pinns.monte_carlo.beside import Beside, beside
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import RECIPES, suited
 from sciml.pinns.report import terms_of, write_report
-from sciml.pinns.solving import Attempt
+from sciml.pinns.solving import Attempt, steps_per_second
 from sciml.pinns.unknowns import numbers_of
 from sciml.pinns.yardsticks import Yardstick, yardsticks
 from sciml.presets import short_hash
-from sciml.processes import device_of
-from sciml.run import RunFolder, differences, versions
+from sciml.processes import device_of, peak_bytes
+from sciml.run import differences, versions
 
-ASKED, RESULT, REPORT = "problem.json", "solution.json", "report.html"
+SAMPLES = 16  # directions of a step, as published
+_SHOWN, _ACCURACY = 5, 1e-3  # points beside Monte Carlo, and its relative standard error there
+# Points on which a network is judged: so many coordinates in all, so many points at least, so many at most.
+_JUDGED, _FEWEST, _ALL = 2**29, 200, 20_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ class Asked:
     """What a run answers: enough to ask again, and to tell one question from another.
 
     ``arguments`` are descriptions by name (`sciml.describe`); ``mathematics`` is the problem's fingerprint,
-    ``code`` the SHA-256 of the user's file.
+    ``code`` the SHA-256 of the user's file.  Without ``estimator`` and ``samples`` those of the recipe count,
+    without ``windows`` there is one network for all of the time.
     """
 
     problem: str
@@ -51,25 +60,32 @@ class Asked:
     steps: int | None
     seed: int
     code: str | None = None
+    estimator: str | None = None
+    samples: int | None = None
+    windows: int | None = None
+
+
+AnyAttempt = Attempt | MarchAttempt
 
 
 def solve(target: str | None, options: SolveOptions, run: RunOptions) -> int:
     """Train or go on, judge, write the report; of a finished run only print what is stored."""
     with requeued_on_signals(), processes.joined():
         problem, asked = _asked(target, options, run.like)
-        attempt = Attempt(problem, _recipe(asked), seed=asked.seed, device=device_of(options.device))
+        attempt = _attempt(problem, asked, options.device)
         folder = run.output if run.output is not None else _default_folder(asked, attempt)
         _check_same(folder, asked, force=run.force)
-        stored = None if run.force else _enough(folder, asked, options.time_limit)
+        stored = None if run.force else _enough(attempt, folder, asked, options.time_limit)
         if stored is None:
             _fit(attempt, asked, folder, options.time_limit, force=run.force)
             if processes.rank() > 0:
                 return 0  # process 0 judges, writes and prints
-            stored = _stored(folder, attempt.run.history[-1]["step"]) or _conclude(attempt, asked, folder)
+            last = attempt.run.history[-1]["step"]
+            stored = _stored(folder, asked, last) or _conclude(attempt, asked, folder)
     if run.json:
         emit_json(result_of(stored, folder))
     else:
-        _show(stored, folder)
+        show(stored, folder)
     return 0
 
 
@@ -83,19 +99,39 @@ def _asked(target: str | None, options: SolveOptions, like: Path | None) -> tupl
         return _like(like, options)
     assert target is not None
     arguments = names.parse_settings(options.settings)
+    if options.dim is not None and arguments.setdefault("dim", options.dim) != options.dim:
+        raise ConfigError(f"--dim {options.dim} and --set dim={arguments['dim']} contradict each other.")
     problem, code = _problem(target, arguments, allow_code=options.allow_code)
-    recipe = options.recipe
+    recipe, windows = options.recipe, options.windows
     if recipe is None:
         recipe = next(name for name, known in RECIPES.items() if known is suited(problem))
-    told = describe(arguments)["dict"]
-    return problem, Asked(target, told, problem.fingerprint(), recipe, options.steps, options.seed or 0, code)
+        windows = problem.windows if windows is None else windows
+    return problem, Asked(
+        target,
+        describe(arguments)["dict"],
+        problem.fingerprint(),
+        recipe,
+        options.steps,
+        options.seed or 0,
+        code,
+        options.estimator,
+        options.samples,
+        None if windows == 1 else windows,
+    )
 
 
 def _like(folder: Path, options: SolveOptions) -> tuple[Problem, Asked]:
-    if options.settings or options.recipe or options.steps is not None:
-        raise ConfigError(
-            "--like repeats a run with its own settings; leave out --set, --recipe and --steps."
-        )
+    given = {
+        "--set": options.settings or None,
+        "--dim": options.dim,
+        "--recipe": options.recipe,
+        "--estimator": options.estimator,
+        "--samples": options.samples,
+        "--windows": options.windows,
+        "--steps": options.steps,
+    }
+    if wrong := [option for option, value in given.items() if value is not None]:
+        raise ConfigError(f"--like repeats a run with its own settings; leave out {', '.join(wrong)}.")
     record = _read(folder / ASKED)
     if record is None:
         raise ConfigError(f"--like {folder}: there is no {ASKED} of sciml solve in this folder.")
@@ -127,18 +163,45 @@ def _problem(name: str, arguments: Mapping[str, Any], *, allow_code: bool) -> tu
         raise ConfigError(f"{name} does not accept {dict(arguments)}: {error}") from error
 
 
-def _recipe(asked: Asked) -> Recipe:
+def recipe_of(asked: Asked) -> Recipe:
+    """The recipe of that name, with what is asked for besides."""
     if asked.recipe not in RECIPES:
         listed = ", ".join(RECIPES)
         raise ConfigError(
             f"there is no recipe {asked.recipe!r}; there is {listed}.{nearest(asked.recipe, RECIPES)}"
         )
     recipe = RECIPES[asked.recipe]
+    recipe = dataclasses.replace(recipe, estimator=_estimator(asked, recipe))
     return recipe if asked.steps is None else recipe.scaled(asked.steps)
 
 
-def _default_folder(asked: Asked, attempt: Attempt) -> Path:
-    parts = (attempt.trainer, attempt.objective, attempt.model)
+def _estimator(asked: Asked, recipe: Recipe) -> Estimator:
+    """What was asked for, over what the recipe has."""
+    if asked.samples is not None and asked.samples < 1:
+        raise ConfigError(f"--samples is a number of directions, at least 1, got {asked.samples}.")
+    if asked.estimator == "exact" or (asked.estimator is None and isinstance(recipe.estimator, Exact)):
+        if asked.samples is not None:
+            raise ConfigError(
+                f"--samples {asked.samples} belongs to a random estimator, but derivatives are exact here; "
+                "choose --estimator sparse or --estimator hutchinson."
+            )
+        return Exact()
+    samples = asked.samples or getattr(recipe.estimator, "samples", SAMPLES)
+    if asked.estimator is None:
+        changed: Estimator = dataclasses.replace(recipe.estimator, samples=samples)  # type: ignore[type-var]
+        return changed
+    return {"sparse": SparseDirections, "hutchinson": Hutchinson}[asked.estimator](samples)
+
+
+def _attempt(problem: Problem, asked: Asked, device: str) -> AnyAttempt:
+    recipe, place = recipe_of(asked), device_of(device)
+    if asked.windows is None:
+        return Attempt(problem, recipe, seed=asked.seed, device=place)
+    return MarchAttempt(problem, recipe, windows=asked.windows, seed=asked.seed, device=place)
+
+
+def _default_folder(asked: Asked, attempt: AnyAttempt) -> Path:
+    parts = (attempt.recipe.trainer(asked.seed), attempt.objective, attempt.model)
     settings = [dataclasses.asdict(asked), *(describe(part) for part in parts)]
     stem = asked.problem.rpartition(":")[2].lower()
     return Path("runs") / f"{stem}-{short_hash(settings)}"
@@ -157,7 +220,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _check_same(folder: Path, asked: Asked, *, force: bool) -> None:
     """Refuse a folder that answers something else: the trainer compares settings, which tell little of a
     class of the user's own."""
-    record = _read(folder / ASKED)
+    record = _answered(folder)
     now = dataclasses.asdict(asked)
     if force or record is None or (changed := list(differences(record, now))) == []:
         return
@@ -168,31 +231,41 @@ def _check_same(folder: Path, asked: Asked, *, force: bool) -> None:
     )
 
 
-def _enough(folder: Path, asked: Asked, time_limit: float | None) -> dict[str, Any] | None:
+def _answered(folder: Path) -> dict[str, Any] | None:
+    """What the folder answers, with what questions have learned to say since."""
+    record = _read(folder / ASKED)
+    added = {f.name: f.default for f in dataclasses.fields(Asked) if f.default is not dataclasses.MISSING}
+    return None if record is None else added | record
+
+
+def _enough(
+    attempt: AnyAttempt, folder: Path, asked: Asked, time_limit: float | None
+) -> dict[str, Any] | None:
     """The stored result of the same question that has used up its time already."""
-    if time_limit is None or _read(folder / ASKED) != dataclasses.asdict(asked):
+    if time_limit is None or _answered(folder) != dataclasses.asdict(asked):
         return None
-    history = RunFolder(folder).history()
+    history = attempt.history(folder)
     if not history or history[-1]["seconds"] < time_limit:
         return None
-    return _stored(folder, history[-1]["step"])
+    return _stored(folder, asked, history[-1]["step"])
 
 
-def _stored(folder: Path, step: int) -> dict[str, Any] | None:
+def _stored(folder: Path, asked: Asked, step: int) -> dict[str, Any] | None:
     """The stored result of this step; anything damaged is simply made again."""
     stored = _read(folder / RESULT)
-    complete = all((folder / name).exists() for name in FILES)
+    complete = all((folder / name).exists() for name in files_of(asked.windows))
     return stored if stored is not None and complete and stored.get("steps") == step else None
 
 
 # Training and judging.
 
 
-def _fit(attempt: Attempt, asked: Asked, folder: Path, time_limit: float | None, *, force: bool) -> None:
+def _fit(attempt: AnyAttempt, asked: Asked, folder: Path, time_limit: float | None, *, force: bool) -> None:
     count = parameter_count(attempt.model)
-    say(f"run: {folder} ({asked.recipe}, {count:,} parameters, seed {asked.seed})")
+    each = "" if asked.windows is None else f" in each of {asked.windows} windows"
+    say(f"run: {folder} ({asked.recipe}, {count:,} parameters{each}, seed {asked.seed})")
     judged, written = "", processes.rank() > 0
-    with progress("solving", attempt.trainer.steps) as bar:
+    with progress("solving", attempt.total) as bar:
         for step in attempt.steps(time_limit=time_limit, output=folder, force=force):
             if not written:  # the folder is ours now
                 write_json_atomic(folder / ASKED, dataclasses.asdict(asked))
@@ -209,14 +282,17 @@ def _fit(attempt: Attempt, asked: Asked, folder: Path, time_limit: float | None,
         say("the time is over; the same command with a larger --time-limit goes on.")
 
 
-def _conclude(attempt: Attempt, asked: Asked, folder: Path) -> dict[str, Any]:
+def _conclude(attempt: AnyAttempt, asked: Asked, folder: Path) -> dict[str, Any]:
     """Judge, write files and report, then solution.json, whose presence says "done"."""
     problem, run = attempt.problem, attempt.run
-    error = problem.relative_l2(run.model) if problem.has_reference else None
+    peak = peak_bytes(next(run.model.parameters()).device)  # before anything is judged
+    points = _points_to_judge_on(problem)
+    error = problem.relative_l2(run.model, points=points) if problem.has_reference else None
     found: list[Yardstick] = []
     if error is not None:
         say("judging beside trivial predictors and the classical solver")
-        found = list(yardsticks(problem, error))
+        found = list(yardsticks(problem, error, points=points))
+    at_points = list(_beside(problem, run.model))
     coefficients = attempt.objective.coefficients
     values = numbers_of(coefficients)
     about = {
@@ -237,18 +313,24 @@ def _conclude(attempt: Attempt, asked: Asked, folder: Path) -> dict[str, Any]:
         "arguments": asked.arguments,
         "fingerprint": asked.mathematics,
         "relative_l2": error,
+        "judged_on": points,
         "loss": last["loss"],
         "seconds": run.seconds,
+        "steps_per_second": steps_per_second(run.history),
+        "peak_memory_bytes": peak,
         "steps": last["step"],
-        "steps_asked": attempt.trainer.steps,
+        "steps_asked": attempt.total,
         "finished": attempt.finished,
         "parameters": parameter_count(run.model),
         "coefficients": values,
         "recipe": asked.recipe,
+        "estimator": repr(attempt.recipe.estimator),
+        "windows": asked.windows,
         "seed": asked.seed,
         "stopped": last.get("stopped"),
         "reference": reference and {"source": reference.source, "error": reference.error},
         "yardsticks": [dataclasses.asdict(y) for y in found],
+        "beside": [dataclasses.asdict(row) for row in at_points],
     }
     stored: dict[str, Any] = finite(numbers)
     write_report(
@@ -266,7 +348,22 @@ def _conclude(attempt: Attempt, asked: Asked, folder: Path) -> dict[str, Any]:
     return stored
 
 
-def _facts(attempt: Attempt, asked: Asked, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _points_to_judge_on(problem: Problem) -> int | None:
+    """All of the reference, unless they are made as they are asked for and would take minutes."""
+    count = max(_FEWEST, _JUDGED // problem.domain.dim)
+    return None if problem.grid or count >= _ALL else count
+
+
+def _beside(problem: Problem, model: nn.Module) -> Iterator[Beside]:
+    """The network beside Monte Carlo, at points of the domain drawn at random, where that is known."""
+    if problem.outputs != 1 or type(problem).exact is not Problem.exact:
+        return
+    x = problem.sample(_SHOWN, seed=1)
+    with contextlib.suppress(DataError):
+        yield from beside(problem, model, x, accuracy=_ACCURACY)
+
+
+def _facts(attempt: AnyAttempt, asked: Asked, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     problem = attempt.problem
     known = stored["reference"]
     reference = f"{known['source']}, error below {known['error']:.1g}" if known else "none"
@@ -284,67 +381,20 @@ def _facts(attempt: Attempt, asked: Asked, stored: Mapping[str, Any]) -> dict[st
         },
         "Training": {
             "recipe": asked.recipe,
+            "derivatives": stored["estimator"],
+            **({"windows": asked.windows} if asked.windows else {}),
             "network": f"{type(attempt.model).__name__}, {stored['parameters']:,} parameters",
             "steps": f"{stored['steps']} of {stored['steps_asked']} in {duration(stored['seconds'])}",
             "stages": ", ".join(attempt.stages()),
             "points": str(len(attempt.points())),
+            "speed": f"{stored['steps_per_second']:.3g} steps per second",
+            "memory": f"{stored['peak_memory_bytes'] / 2**20:.0f} MiB at most, of the process",
             "seed": asked.seed,
             **({"stopped": stored["stopped"]} if stored["stopped"] else {}),
         },
         "Versions": versions(),
-        "Files": FILES,
+        "Files": files_of(asked.windows),
     }
-
-
-FILES = {
-    "run.json": "settings, versions, status",
-    ASKED: "what was asked: repeat it with sciml solve --like",
-    "metrics.jsonl": "loss, its terms, seconds and error of every step",
-    "checkpoints": "training state",
-    "solution.nc": "solution, error and residual: xarray.open_dataset",
-    "solution.vtu": "the same for ParaView and meshio",
-    REPORT: "errors, times, pictures",
-}
-
-
-# What is printed.
-
-
-def verdict(stored: Mapping[str, Any]) -> str:
-    """The result in two sentences."""
-    after = f"after {stored['steps']} steps in {duration(stored['seconds'])}"
-    if not stored["finished"]:
-        after += f" (of {stored['steps_asked']}: the time was over)"
-    error = stored["relative_l2"]
-    if error is None:
-        return f"No solution is known to compare with; the loss is {stored['loss']:.3g} {after}."
-    text = f"Relative L2 error {error:.3g} {after}."
-    solvers = [y for y in stored["yardsticks"] if y["kind"] == "classical"]
-    if not solvers:
-        return text
-    last = solvers[-1]
-    least = "is as accurate" if last["error"] <= error else f"reaches {last['error']:.3g}"
-    return f"{text} The classical solver ({last['name']}) {least} in {milliseconds(last['seconds'])}."
-
-
-def result_of(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The machine-readable result of ``sciml solve --json``."""
-    return {**stored, "run": str(folder), "files": [str(folder / name) for name in (*FILES, RESULT)]}
-
-
-def _show(stored: Mapping[str, Any], folder: Path) -> None:
-    if stored["relative_l2"] is not None:
-        rows = [[stored["recipe"], f"{stored['relative_l2']:.3g}", f"{stored['seconds']:.3g} s"]]
-        for y in stored["yardsticks"]:
-            rows.append([y["name"], f"{y['error']:.3g}", milliseconds(y["seconds"])])
-        title = f"{stored['problem']}, fingerprint {stored['fingerprint']}"
-        print_table(title, ["", "relative L2", "time"], rows, bold=0)
-    for name, value in stored["coefficients"].items():
-        print(f"{name} = {value:.6g}")
-    print(verdict(stored))
-    print(f"Written to {folder}:")
-    for name, what in FILES.items():
-        print(f"  {name:<18}{what}")
 
 
 def show_problems(*, json: bool) -> int:

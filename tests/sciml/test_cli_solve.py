@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import xarray
 
 from sciml.cli import main
+from sciml.cli.solve import Asked, recipe_of
+from sciml.kernels import Exact, Hutchinson, SparseDirections
 from sciml.pinns.report import write_report
 from sciml.run import RunFolder
 
@@ -19,13 +22,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 OWN = """
 from sciml.kernels import d, evaluate
-from sciml.pinns import Box, Dirichlet, Domain, Problem
+from sciml.pinns import Box, Dirichlet, Domain, Initial, Problem
 
 class Beam(Problem):
     '''-u'' = load, u = 0 at both ends.'''
     domain = Domain(Box(((0.0, 1.0),)))
     conditions = (Dirichlet(0.0),)
-    grid = (21,)
+    grid = (41,)
 
     def __init__(self, load=1.0, more=()):
         self.load = load + sum(more)
@@ -35,6 +38,19 @@ class Beam(Problem):
 
     def exact(self, x):
         return self.load * x[:, 0] * (1 - x[:, 0]) / 2
+
+class Growth(Problem):
+    '''u_t = u on a line that it ignores.'''
+    domain = Domain(Box(((0.0, 1.0),)), time=(0.0, 1.0))
+    conditions = (Initial(1.0),)
+    grid = (5, 9)
+
+    def residual(self, u, x):
+        value, rate = evaluate(u, x, [d("t", variables="xt")])
+        return rate - value
+
+    def exact(self, x):
+        return x[:, 1].exp()
 
 not_a_problem = dict
 """
@@ -141,8 +157,8 @@ def test_like_repeats_a_run(run: Run, beam: str) -> None:
         run("solve", "--like", "a", "--allow-code", "--seed", "1", "--output", "c", "--json")[1]
     )
     assert other["relative_l2"] != first["relative_l2"] and other["seed"] == 1
-    status, _, err = run("solve", "--like", "a", "--allow-code", "--steps", "5")
-    assert status == 2 and "leave out --set, --recipe and --steps" in err
+    status, _, err = run("solve", "--like", "a", "--allow-code", "--steps", "5", "--dim", "3")
+    assert status == 2 and "leave out --dim, --steps" in err
     Path("own.py").write_text(OWN.replace("+ self.load", "+ 2 * self.load"))
     status, _, err = run("solve", "--like", "a", "--allow-code")
     assert status == 2 and "it is another problem" in err
@@ -187,3 +203,75 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["solve", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "sciml solve burgers --time-limit 60" in shown and "--json" in shown and "--list" in shown
+
+
+FAST = ("--steps", "2", "--recipe", "high-dim", "--json")
+
+
+def test_dimension_estimator_and_samples_are_part_of_the_question(run: Run) -> None:
+    command = ("solve", "sine-gordon", "--dim", "21", *FAST, "--output", "run")
+    asked = ("--estimator", "sparse", "--samples", "4")
+    status, out, _ = run(*command, *asked)
+    result = json.loads(out)
+    assert status == 0 and result["arguments"] == {"dim": 21}
+    assert result["estimator"] == "SparseDirections(samples=4, replacement=False, per_point=False)"
+    assert result["steps_per_second"] > 0 and result["peak_memory_bytes"] > 2**20
+    assert [y["name"] for y in result["yardsticks"]] == ["best constant", "best linear network"]
+    record = json.loads(Path("run/problem.json").read_text())
+    assert (record["estimator"], record["samples"], record["arguments"]) == ("sparse", 4, {"dim": 21})
+    status, _, err = run(*command, "--estimator", "sparse", "--samples", "5")
+    assert status == 2 and "samples: 4 there, 5 now" in err
+    again = json.loads(run("solve", "--like", "run", "--output", "again", "--json")[1])
+    assert again["relative_l2"] == result["relative_l2"] and again["estimator"] == result["estimator"]
+    # A folder that was written before questions had these.
+    old = {key: value for key, value in record.items() if key not in ("estimator", "samples", "windows")}
+    Path("run/problem.json").write_text(json.dumps(old))
+    assert "estimator: None there, sparse now" in run(*command, *asked)[2]
+
+
+def test_estimators_by_name(run: Run) -> None:
+    asked = Asked("sine-gordon", {}, "", "high-dim", None, 0)
+    for given, expected in (
+        ({}, SparseDirections(16)),
+        ({"samples": 3}, SparseDirections(3)),
+        ({"estimator": "hutchinson"}, Hutchinson(16)),
+        ({"estimator": "hutchinson", "samples": 2}, Hutchinson(2)),
+        ({"estimator": "exact"}, Exact()),
+        ({"recipe": "small"}, Exact()),
+    ):
+        assert recipe_of(replace(asked, **given)).estimator == expected  # type: ignore[arg-type]
+    command = ("solve", "sine-gordon", "--dim", "21", *FAST)
+    for wrong, told in (
+        (("--estimator", "exact", "--samples", "3"), "belongs to a random estimator"),
+        (("--samples", "0"), "at least 1, got 0"),
+        (("--set", "dim=3"), "--dim 21 and --set dim=3 contradict each other"),
+        (("--estimator", "dense"), "dense"),
+    ):
+        status, out, err = run(*command, *wrong)
+        assert (status, out) == (2, "") and told in err, err
+    status, _, err = run("solve", "burgers", "--dim", "3")
+    assert status == 2 and "no such setting" in err
+    status, _, err = run("solve", "burgers", "--estimator", "sparse", "--steps", "2", "--output", "b")
+    assert status == 2 and "takes no estimate" in err
+
+
+def test_a_march_is_solved_window_by_window(run: Run, beam: str) -> None:
+    growth = (beam.replace("Beam", "Growth"), "--allow-code")
+    command = ("solve", *growth, "--steps", "2", "--recipe", "plain", "--windows", "2", "--json")
+    first = json.loads(run(*command, "--time-limit", "1e-9", "--output", "run")[1])
+    assert first["steps"] == 1 and not first["finished"] and first["windows"] == 2
+    status, out, err = run(*command, "--output", "run")
+    result = json.loads(out)
+    assert status == 0 and result["steps"] == result["steps_asked"] == 4 and result["finished"]
+    assert "in each of 2 windows" in err and all(Path(name).exists() for name in result["files"])
+    assert Path("run/window-01/run.json").exists()
+    assert json.loads(run(*command, "--output", "run")[1]) == result  # stored
+    whole = json.loads(run(*command, "--output", "whole")[1])
+    assert whole["relative_l2"] == result["relative_l2"]
+    status, _, err = run("solve", "poisson", "--windows", "2", "--steps", "2")
+    assert status == 2 and "no time to march through" in err
+
+
+def test_a_problem_marches_by_itself_if_it_is_known_to_need_it(run: Run) -> None:
+    asked = json.loads(run("solve", "convection", "--steps", "2", "--time-limit", "1e-9", "--json")[1])
+    assert (asked["recipe"], asked["windows"], asked["steps_asked"]) == ("window", 3, 6)
