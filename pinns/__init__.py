@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sciml.pinns import losses as losses
     from sciml.pinns import networks as networks
     from sciml.pinns import problems as problems
     from sciml.pinns import recipes as recipes
@@ -94,6 +95,7 @@ __all__ = [
     "Residual",
     "Constrained",
     "Coordinates",
+    "losses",
     "networks",
     "samplers",
     "weightings",
@@ -159,6 +161,7 @@ _DEFINED_IN = {
     "Residual": "residual",
     "Constrained": "constrained",
     "Coordinates": "constrained",
+    "losses": "losses",
     "networks": "networks",
     "samplers": "samplers",
     "weightings": "weightings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LinearLR
 from sciml.description import describable
 from sciml.errors import ConfigError
 from sciml.kernels.estimators import Estimator, Exact
+from sciml.pinns.losses.loss import Loss
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.residual import Residual
@@ -27,6 +29,8 @@ from sciml.streams import Streams
 from sciml.trainer import OptimizerFactory, Phase, ScheduleFactory, Trainer
 
 NetworkFactory = Callable[[int, int], nn.Module]
+LossFactory = Callable[..., Residual | Loss]
+"""``loss(problem, points=...)``, and of ``sampler, weights, weighting, estimator`` those that it names."""
 
 
 @describable
@@ -98,6 +102,9 @@ class Recipe:
     estimator : Estimator
     dtype : torch.dtype
         float64 for quasi-Newton methods.
+    loss : factory
+        What is minimized: `Residual`, or one of `sciml.pinns.losses`, such as ``partial(BackwardSDE,
+        steps=40)``.  Of samplers, weights, weighting and estimator it gets what differs from the defaults.
 
     Examples
     --------
@@ -114,14 +121,18 @@ class Recipe:
     harmonics: int = 1
     estimator: Estimator = field(default_factory=Exact)
     dtype: torch.dtype = torch.float64
+    loss: LossFactory = Residual
 
     def __post_init__(self) -> None:
         if not self.stages or any(stage.steps < 1 for stage in self.stages):
             raise ConfigError(f"Recipe: every stage needs at least one step, got {self.stages}.")
 
     def description(self) -> dict[str, Any]:
-        """For `describe`: estimators of the kernels are told by how they print."""
+        """For `describe`: estimators of the kernels are told by how they print, the loss if it is not the
+        usual one."""
         arguments: dict[str, Any] = dict(vars(self)["_arguments"])
+        if self.loss is Residual:
+            del arguments["loss"]
         return {**arguments, "estimator": repr(self.estimator)}
 
     @property
@@ -156,23 +167,36 @@ class Recipe:
             model = problem.build(self.network, hard=self.hard, harmonics=self.harmonics)
         return model.to(self.dtype)
 
-    def objective(self, problem: Problem, seed: int = 0) -> Residual:
-        """The loss, with weights of this seed where functions are unknown."""
+    def objective(self, problem: Problem, seed: int = 0) -> Residual | Loss:
+        """The loss, with weights of this seed where functions are unknown.
+
+        Raises
+        ------
+        ConfigError
+            If the problem does not have what the loss is made of, or the loss does not take what the recipe
+            sets.
+        """
         with Streams(seed).of("unknowns").applied():
-            found = self._objective(problem)
+            found = self.loss(problem, points=self.points, **self._settings_of_loss())
         found.unknowns.to(self.dtype)
         return found
 
-    def _objective(self, problem: Problem) -> Residual:
+    def _settings_of_loss(self) -> dict[str, Any]:
+        """What differs from the defaults, all of which the loss must know."""
         stages = tuple((stage.steps, stage.sampler) for stage in self.stages)
-        return Residual(
-            problem,
-            sampler=stages[0][1] if len(stages) == 1 else InTurn(stages),
-            points=self.points,
-            weights=self.weights,
-            weighting=self.weighting,
-            estimator=self.estimator,
-        )
+        given: dict[str, Any] = {}
+        if any(sampler != Uniform() for _, sampler in stages):
+            given["sampler"] = stages[0][1] if len(stages) == 1 else InTurn(stages)
+        if self.weights:
+            given["weights"] = self.weights
+        if self.weighting != Fixed():
+            given["weighting"] = self.weighting
+        if self.estimator != Exact():
+            given["estimator"] = self.estimator
+        if foreign := sorted(given.keys() - inspect.signature(self.loss).parameters.keys()):
+            name = getattr(getattr(self.loss, "func", self.loss), "__name__", self.loss)
+            raise ConfigError(f"Recipe: the loss {name} takes no {', '.join(foreign)}; leave it out.")
+        return given
 
     def trainer(self, seed: int) -> Trainer:
         """The trainer."""

@@ -1,4 +1,4 @@
-"""Recipes by name: those to solve problems with, and the plain baselines on which they improve."""
+"""Recipes by name: those to solve problems with, other losses, and the plain baselines to improve on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from sciml.kernels.estimators import Exact, SparseDirections
 from sciml.kernels.factored_update import FactoredAdam
 from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.least_squares import LevenbergMarquardt
+from sciml.pinns.losses.backward_sde import BackwardSDE
+from sciml.pinns.losses.deep_ritz import DeepRitz
+from sciml.pinns.losses.forward_backward import ForwardBackward
+from sciml.pinns.losses.sdgd import SDGD
 from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
@@ -136,10 +140,44 @@ ROBUST = Recipe(
 )
 """Larger and patient: float32, Fourier features, gates, retained points, balanced terms, Adam with decay."""
 
+_FADING = partial(Adam, lr=5e-3)
+
+DEEP_BSDE = Recipe(
+    network=partial(MLP, width=64, depth=3),
+    stages=(Stage(_FADING, 3000, fading=True),),
+    points=128,
+    dtype=torch.float32,
+    loss=BackwardSDE,
+)
+"""For parabolic equations with a `diffusion`: paths, on which only the end is compared."""
+
+FBSNN = replace(DEEP_BSDE, loss=partial(ForwardBackward, span=5))
+"""The same with forward-backward networks: all of a path is compared, in pieces of five steps, which have a
+fifth of the bias of single ones."""
+
+DEEP_RITZ = Recipe(
+    stages=(Stage(_FADING, 4000, Sobol(), fading=True),),
+    points=1024,
+    loss=DeepRitz,
+)
+"""For equations with an `energy`: the least one, on new even points at every step."""
+
+SDGD_AS_PUBLISHED = replace(
+    HIGH_DIM,
+    network=partial(MLP, width=128, depth=3),
+    stages=(Stage(partial(Adam, lr=1e-3), 10_000, fading=True),),
+    loss=SDGD,
+)
+"""For many coordinates: one set of coordinates in the forward pass, another one in that backward."""
+
 RECIPES = {
     "small": SMALL,
     "robust": ROBUST,
     "high-dim": HIGH_DIM,
+    "sdgd": SDGD_AS_PUBLISHED,
+    "deep-bsde": DEEP_BSDE,
+    "fbsnn": FBSNN,
+    "deep-ritz": DEEP_RITZ,
     "huge-dim": HUGE_DIM,
     "sharp": SHARP,
     "precise": PRECISE,

@@ -17,6 +17,7 @@ from sciml.errors import ConfigError
 from sciml.kernels.differential import laplacian
 from sciml.pinns.conditions import Dirichlet, Function
 from sciml.pinns.domain import Box, Domain
+from sciml.pinns.gradients import value_and_gradient
 from sciml.pinns.problem import Ansatz, Classical, Estimate, Problem
 from sciml.pinns.problems.tables import five_point, interpolated
 
@@ -56,6 +57,9 @@ class Poisson(Problem):
 
     def residual(self, u: Function, x: Tensor, estimate: Estimate) -> Tensor:
         return -laplacian(u, x, **estimate) - 2 * (math.pi * self.waves) ** 2 * self.exact(x)
+
+    def energy(self, u: Function, x: Tensor) -> Tensor:
+        return _energy(u, x, 2 * (math.pi * self.waves) ** 2 * self.exact(x))
 
     def exact(self, x: Tensor) -> Tensor:
         k = self.waves * math.pi
@@ -120,5 +124,14 @@ class PoissonOfSines(Problem):
     def residual(self, u: Function, x: Tensor, estimate: Estimate) -> Tensor:
         return -laplacian(u, x, **estimate) - (math.pi / 2) ** 2 * self.exact(x)
 
+    def energy(self, u: Function, x: Tensor) -> Tensor:
+        return _energy(u, x, (math.pi / 2) ** 2 * self.exact(x))
+
     def exact(self, x: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * x).sum(1)
+
+
+def _energy(u: Function, x: Tensor, source: Tensor) -> Tensor:
+    """``|grad u|^2/2 - f u``, (n,)."""
+    value, slope = value_and_gradient(u, x)
+    return slope.square().sum(1) / 2 - source * value

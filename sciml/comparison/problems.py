@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ from sciml.description import describe
 from sciml.errors import ConfigError, nearest
 from sciml.grid import Grid
 from sciml.kernels.estimators import Exact
-from sciml.objective import total
 from sciml.pinns import problems
 from sciml.pinns.fields import grid_of, names_of_outputs
 from sciml.pinns.predictors import best_constant, best_linear
 from sciml.pinns.problem import Problem, predict
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.residual import Residual
+from sciml.pinns.variance import variance_over_directions
 from sciml.report import Example
 from sciml.run import Run
 from sciml.streams import Streams
@@ -288,25 +289,16 @@ def validation_points(count: int) -> Tensor:
 def _gradient_deviation(run: Run) -> float | None:
     """How far the gradient of an estimated loss is spread over draws of directions; None where none are."""
     loss = run.objective
-    assert isinstance(loss, Residual)
+    if not isinstance(loss, Residual):
+        return None
     if "estimate" not in inspect.signature(type(loss.problem).residual).parameters:
         return None
     if isinstance(loss.estimator, Exact):
         return 0.0
-    model, streams = run.model, Streams(SEED)
-    batch = Residual(loss.problem, points=256).draw(0, model, streams)
-    device = next(model.parameters()).device
-    weights = [p for p in model.parameters() if p.requires_grad]
-    gradients = []
-    for k in range(DRAWS):
-        seed = torch.tensor(streams.of("estimator").seed(k))
-        drawn = dataclasses.replace(batch, shared={"seed": seed}).to(device)
-        found = torch.autograd.grad(total(loss.terms(model, drawn)), weights, materialize_grads=True)
-        gradients.append(torch.cat([g.flatten() for g in found]).double())
-    stack = torch.stack(gradients)
-    mean = stack.mean(0)
-    spread = (stack - mean).square().sum() / (DRAWS - 1)
-    return float(spread.sqrt() / mean.norm())
+    model = run.model
+    batch = Residual(loss.problem, points=256).draw(0, model, Streams(SEED))
+    batch = batch.to(next(model.parameters()).device)
+    return math.sqrt(variance_over_directions(loss, model, batch, draws=DRAWS, seed=SEED))
 
 
 def named() -> dict[str, Callable[[], ProblemContest]]:
