@@ -86,6 +86,19 @@ WINDOW = Recipe(
 )
 """For one window of time of several (`sciml.pinns.march`): as `PRECISE`, smaller and shorter."""
 
+WAVES = Recipe(
+    network=partial(FourierFeatures, features=32, scale=5.0, network=partial(MLP, width=24, depth=2)),
+    stages=(
+        Stage(_ADAM, 100, RAD(every=20, pool=10)),
+        Stage(partial(LevenbergMarquardt, iterations=5), 600, RAD(every=2, pool=10)),
+    ),
+    points=3000,
+    weights={"initial": 10.0},
+    hard=False,
+)
+"""For what is narrow in a wide domain, such as solitons: frequencies to begin with, conditions in the loss,
+and Levenberg-Marquardt on points that follow the residual."""
+
 HIGH_DIM = Recipe(
     network=partial(WideMLP, width=128, depth=3),
     stages=(Stage(partial(FactoredAdam, lr=1e-3), 10_000, OnDevice(), fading=True),),
@@ -182,6 +195,7 @@ RECIPES = {
     "sharp": SHARP,
     "precise": PRECISE,
     "window": WINDOW,
+    "waves": WAVES,
     "plain": PLAIN,
     "fresh": FRESH,
     "r3": ADAM_R3,
