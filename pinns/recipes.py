@@ -52,6 +52,15 @@ SMALL = Recipe(
 """Small and accurate: float64, conditions built in, Adam, then self-scaled Broyden on points drawn by the
 residual every 500 iterations, with the curvature kept."""
 
+POOLED = Recipe(
+    network=partial(MLP, width=16, depth=3),
+    stages=(
+        Stage(_ADAM, 150, Sobol(every=50)),
+        Stage(_BROYDEN, 30, Sobol(every=2)),
+    ),
+)
+"""For networks that see few features of many coordinates, such as `BasketNetwork`: three points a weight."""
+
 SHARP = Recipe(
     stages=(
         Stage(_ADAM, 500, Sobol(every=10)),
@@ -192,6 +201,7 @@ RECIPES = {
     "fbsnn": FBSNN,
     "deep-ritz": DEEP_RITZ,
     "huge-dim": HUGE_DIM,
+    "pooled": POOLED,
     "sharp": SHARP,
     "precise": PRECISE,
     "window": WINDOW,

@@ -138,8 +138,10 @@ def _paths(n: int, m: int) -> int:
     """Of one estimate."""
     if n == 0:
         return 0
-    below = (m ** (n - k) * (1 + _paths(k, m) + (_paths(k - 1, m) if k else 0)) for k in range(n))
-    return m**n + sum(below)
+    total: int = m**n
+    for k in range(n):
+        total += m ** (n - k) * (1 + _paths(k, m) + (_paths(k - 1, m) if k else 0))
+    return total
 
 
 def _check_diffusion(diffusion: Diffusion, x: Tensor) -> None:

@@ -154,7 +154,7 @@ class Basket(Market):
     """
 
     equation: ClassVar[str] = GeometricBasket.equation
-    recipe: ClassVar[str] = "small"
+    recipe: ClassVar[str] = "pooled"
     source: ClassVar[str] = "Black, Scholes (1973) on a basket, with numbers of ours"
 
     def payoff(self, x: Tensor) -> Tensor:
