@@ -57,7 +57,8 @@ _BUMP = (
 class Interfaces(Condition):
     """What flows out of one patch flows into the next: ``a u_n`` is the same on both sides of their lines.
 
-    Slopes are taken a little to both sides, a 1e-6 of a patch.
+    Slopes are taken a little to both sides, a 1e-6 of a patch.  The difference of the fluxes is divided by
+    the root of the mean a, see `PoissonInPatches`.
 
     Parameters
     ----------
@@ -84,8 +85,10 @@ class Interfaces(Condition):
         sides = torch.cat([x - step, x + step])
         _, u_x, u_y = evaluate(u, sides, [d(0), d(1)])
         across = torch.cat([normal, normal])
-        flux = conductivity(sides) * (u_x * across[:, 0] + u_y * across[:, 1])
-        return flux[: len(rows)] - flux[len(rows) :]
+        a = conductivity(sides)
+        flux = a * (u_x * across[:, 0] + u_y * across[:, 1])
+        n = len(rows)
+        return (flux[:n] - flux[n:]) / (a[:n] * a[n:]) ** 0.25
 
 
 @describable
@@ -117,7 +120,9 @@ class PoissonInPatches(Problem):
     conditions: ClassVar[tuple[Condition, ...]] = (Robin(1.0, 0.0), Interfaces())
 
     def residual(self, u: Function, x: Tensor, estimate: Estimate) -> Tensor:
-        return conductivity(x) * laplacian(u, x, **estimate) + supply(x)
+        a = conductivity(x)
+        # As the energy of an error weighs it: without the root, u hardly counted where a is small.
+        return (a * laplacian(u, x, **estimate) + supply(x)) / a.sqrt()
 
     def build(
         self, network: Callable[[int, int], nn.Module], *, hard: bool = True, harmonics: int = 1
