@@ -87,8 +87,9 @@ class Recipe:
         if self.steps < 4:  # no room to rise and fall; OneCycleLR would divide by zero
             return None
         rise = max(0.2, 2 / self.steps)  # at least two steps, for the same reason
-        momentum = {} if self.optimizer == "adamw" else {"cycle_momentum": False}  # Muon's has another name
-        return partial(OneCycleLR, max_lr=self._rate, total_steps=self.steps, pct_start=rise, **momentum)
+        cycle = partial(OneCycleLR, max_lr=self._rate, total_steps=self.steps, pct_start=rise)
+        # The momentum of Muon has another name than the one that would go up and down.
+        return cycle if self.optimizer == "adamw" else partial(cycle, cycle_momentum=False)
 
 
 @dataclass(frozen=True)
