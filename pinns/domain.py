@@ -59,7 +59,7 @@ class Geometry(ABC):
         return self.interior(source(count, self.units[0]))
 
     def at(self, x: Tensor, time: Tensor) -> Tensor:
-        """Points (n, dim) as they lie at times (n, 1), where the law of points moves; as they are by default."""
+        """Points (n, dim) as they lie at times (n, 1), where their law moves; else as they are."""
         return x
 
     @abstractmethod
