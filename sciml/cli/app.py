@@ -80,7 +80,7 @@ def train(
     help_epilogue="Examples:\n\n"
     "  sciml solve burgers --time-limit 60\n"
     "  sciml solve burgers --set viscosity=0.01 --recipe precise --seed 1 --json\n"
-    "  sciml solve poisson-of-sines --set dim=100 --recipe high-dim --steps 2000\n"
+    "  sciml solve sine-gordon --dim 1000 --estimator sparse --samples 16 --time-limit 60\n"
     "  sciml solve myproblem.py:Beam --allow-code --output runs/beam\n"
     "  sciml solve --like runs/beam --seed 1 --output runs/again\n"
     "  sciml solve --list"

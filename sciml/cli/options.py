@@ -164,9 +164,10 @@ class SolveOptions:
         Coordinates in space, of a problem for any number of them: --set dim=DIM.
     recipe
         small: few weights and high accuracy, for up to 20 coordinates the default. robust: larger and
-        patient, for systems. high-dim: random directions, the default above. sharp: for fronts, layers and
-        corners. precise: for smooth solutions and the last digits. plain, fresh, r3, rad: the baselines on
-        which these improve.
+        patient, for systems. high-dim: random directions, the default above; huge-dim: exact derivatives
+        again, the default above 30 000. sharp: for fronts, layers and corners. precise: for smooth solutions
+        and the last digits. window: for --windows. plain, fresh, r3, rad: the baselines on which these
+        improve. sciml solve --list has all.
     estimator
         How second derivatives are summed up, where the equation allows it: exact; sparse, along random
         coordinates; hutchinson, along random vectors of signs.
