@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from sciml.description import describable
 from sciml.pinns.conditions import Function
-from sciml.pinns.monte_carlo.cosine_series import cosine_call
 from sciml.pinns.monte_carlo.expected import Expected
 from sciml.pinns.monte_carlo.feynman_kac import Control, feynman_kac
 from sciml.pinns.problem import Ansatz, Classical, Estimate, Solution
 from sciml.pinns.problems.basket_network import BasketNetwork
 from sciml.pinns.problems.basket_sums import Matched, by_factor, matched, matched_call, price_sums
-from sciml.pinns.problems.market import Market, normal_call
+from sciml.pinns.problems.market import Market, normal_call, normal_series
 
 _CERTIFIED = 500  # points at which the reference is compared with a finer one
 
@@ -90,17 +89,10 @@ class GeometricBasket(Market):
             yield Classical("cosine series", {"terms": terms}, partial(self._series, terms))
 
     def _series(self, terms: int) -> Tensor:
-        """Fourier's way, from the characteristic function of the logarithm."""
         x, _ = self.points()
-        t = x[:, -1:]
-        mean, variance = x[:, :-1].mean(1, keepdim=True) + self._drift(x) * t, self._variance(x) * t
-
-        def characteristic(k: Tensor) -> Tensor:
-            return torch.exp(1j * k * mean - variance / 2 * k.square())
-
-        half = 10 * variance[:, 0].sqrt()  # ten deviations: what is beyond is below rounding
-        value = cosine_call(characteristic, mean[:, 0] - half, mean[:, 0] + half, terms)
-        return (torch.exp(-self.rate * x[:, -1]) * value)[:, None]
+        t = x[:, -1]
+        mean = x[:, :-1].mean(1) + self._drift(x) * t
+        return (torch.exp(-self.rate * t) * normal_series(mean, self._variance(x) * t, terms))[:, None]
 
     def _drift(self, x: Tensor) -> float:
         return self.rate - float(self.deviations(x).square().mean()) / 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,8 +15,8 @@ from sciml.kernels.derivatives import d
 from sciml.kernels.evaluation import evaluate
 from sciml.pinns.conditions import Dirichlet, Function, Initial
 from sciml.pinns.domain import Box, Domain
-from sciml.pinns.problem import Ansatz, Problem
-from sciml.pinns.problems.market import normal_call
+from sciml.pinns.problem import Ansatz, Classical, Problem
+from sciml.pinns.problems.market import normal_call, normal_series
 
 _DERIVATIVES = [d("t", variables="xt"), d("x", variables="xt"), d("xx", variables="xt")]
 
@@ -73,6 +75,16 @@ class BlackScholes(Problem):
 
     def exact(self, x: Tensor) -> Tensor:
         return self._call(x, self.rate - self.volatility**2 / 2, self.rate)
+
+    def classical(self) -> Iterator[Classical]:
+        for terms in (16, 32):
+            yield Classical("cosine series", {"terms": terms}, partial(self._series, terms))
+
+    def _series(self, terms: int) -> Tensor:
+        x, _ = self.points()
+        t, variance = x[:, 1], self.volatility**2 * x[:, 1]
+        value = normal_series(x[:, 0] + self.rate * t - variance / 2, variance, terms)
+        return (torch.exp(-self.rate * t) * value)[:, None]
 
     def _call(self, x: Tensor, drift: float, discount: float) -> Tensor:
         """The mean of the discounted payoff where the logarithm of the price is normal, with this drift."""
