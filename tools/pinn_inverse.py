@@ -188,7 +188,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             share = [abs(value) if value else 1.0 for value in found]
             errors = [row["standard_errors"][unknown] / s for row, s in zip(own, share, strict=True)]
             cells = [
-                f"{name} ({own[0]['fingerprint']})",
+                name,  # measurements, and so fingerprints, differ from seed to seed
                 unknown,
                 ", ".join("-" if value is None else f"{value:.5g}" for value in found),
                 ", ".join(f"{row['errors'][unknown]:.2%}" for row in own),
