@@ -95,7 +95,7 @@ SOLVED: dict[str, tuple[Problem, Recipe]] = {
     ),
     "Heat2d-LT": (problems.HeatForLong(), newton(_SWING, 2000, adam=100, steps=15)),
     "NS2d-C": (problems.Cavity(), SMALL),
-    "NS2d-CG": (problems.BackwardStep(), SMALL),
+    "NS2d-CG": (problems.BackwardStep(), newton(partial(MLP, width=25, depth=3), 1500, adam=200)),
     "NS2d-LT": (problems.PulsatingChannel(), newton(_PULSE, {"equation": 1500, "outlet": 300})),
     "Wave1d-C": (problems.Wave(mode=4), PRECISE),
     "Wave2d-CG": (problems.WaveInMedium(), newton(partial(MLP, width=25, depth=3), 3000)),

@@ -202,3 +202,11 @@ def test_jacobians_around_holes_and_corners_are_made_point_by_point(
     monkeypatch.setattr("sciml.jacobian.by_rows", lambda *given: pytest.fail("row by row"))
     found = jacobian(objective, model, batch, terms, roots(terms), list(model.parameters()))
     assert found.isfinite().all() and found.shape[1] == sum(p.numel() for p in model.parameters())
+
+
+def test_networks_around_discs_are_even() -> None:
+    problem = problems.HeatAroundDiscs()
+    u = Recipe(network=partial(MLP, width=4, depth=1)).model(problem, 0)
+    x = problem.domain.interior(kronecker, 20)
+    for signs in ((-1.0, 1.0, 1.0), (1.0, -1.0, 1.0)):
+        assert torch.allclose(u(x), u(x * torch.tensor(signs, dtype=torch.float64)), rtol=0, atol=1e-12)
