@@ -29,6 +29,7 @@ from sciml.kernels.sweeps import Sweep
 from sciml.kernels.wide_linear import LinearMap, WideLinear
 
 Function = Callable[[Tensor], Tensor]
+_ELEMENTWISE = (nn.Tanh, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Softplus)
 
 
 class Entrance(Protocol):
@@ -107,6 +108,8 @@ class BehindLinear:
                 and len(vectors) > h
             ):
                 return (Directions(2, LinearMap(self.map.along(vectors)).root()),)
+        if is_laplacian(form) and isinstance(estimator, Exact) and _adds_up(self.layers):
+            return (Directions(2, self.map.lengths()[None]),)
         if _is_isotropic(form) and estimator.turns(form):
             r = min(d, h)
             orthogonal = isinstance(estimator, Hutchinson) and estimator.distribution == "orthogonal"
@@ -248,6 +251,20 @@ def _is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or hasattr(module, "parametrizations")
+    )
+
+
+def _adds_up(layers: tuple[nn.Module, ...]) -> bool:
+    """Whether they are ``Σ_k a_k f(z_k)``, of which mixed second derivatives are zero.
+
+    Then ``Σ_r D²g[T_r, T_r] = Σ_k g_kk |W_k|²`` for columns W_k, and this is ``D²g[v, v]`` for the one
+    direction with ``v_k = |W_k|``.
+    """
+    return (
+        len(layers) == 2
+        and isinstance(layers[0], _ELEMENTWISE)
+        and any(_is_untouched(layers[0], kind) for kind in _ELEMENTWISE)
+        and _linear_map(layers[1]) is not None
     )
 
 

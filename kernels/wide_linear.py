@@ -61,6 +61,11 @@ class LinearMap:
             return recorded
         return self.weight[index]
 
+    def lengths(self) -> Tensor:
+        """The lengths of the columns of W, (h,); their gradient is dense."""
+        found: Tensor = torch.linalg.vector_norm(self.weight, dim=0)
+        return found
+
     def root(self) -> Tensor:
         r"""T (r, h) with ``T^T T = W^T W`` and ``r = min(d, h)``: r directions that are as good as all d.
 

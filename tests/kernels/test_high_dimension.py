@@ -295,3 +295,20 @@ def test_third_derivatives_through_blocks_take_the_usual_way() -> None:
 def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.SiLU])
+@pytest.mark.parametrize("dim", [4, 9])  # below and above the width
+def test_one_hidden_layer_needs_one_direction(dim: int, activation: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(WideLinear(dim, WIDTH), activation(), nn.Linear(WIDTH, 1)).double(), points(dim)
+    (direction,) = enter(model, x, [LineForm(2)], Exact()).estimate(LineForm(2), Exact(), None)
+    assert direction.vectors.shape == (1, WIDTH)
+    deeper = nn.Sequential(*model, nn.Linear(1, 1)).double()
+    (all_of_them,) = enter(deeper, x, [LineForm(2)], Exact()).estimate(LineForm(2), Exact(), None)
+    assert len(all_of_them.vectors) == min(dim, WIDTH)
+    found, wanted = laplacian(model, x), second_derivatives(model, x).sum(1)
+    torch.testing.assert_close(found, wanted)
+    slopes = [gradients(values.square().sum(), model) for values in (found, wanted)]
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-13)
