@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sciml.errors import ConfigError
 from sciml.pinns.conditions import Condition, Function, Initial, names_of
 from sciml.pinns.domain import Domain
+from sciml.pinns.losses.loss import Loss
 from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Problem, Solution, component, residuals
 from sciml.pinns.recipe import Recipe
@@ -199,7 +200,7 @@ class MarchAttempt:
         return Windows([run.model for run in self.runs], self.times[: len(self._attempts) + 1])
 
     @property
-    def objective(self) -> Residual:
+    def objective(self) -> Residual | Loss:
         """That of the last window so far."""
         return self._attempts[-1].objective
 

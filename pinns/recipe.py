@@ -104,7 +104,8 @@ class Recipe:
         float64 for quasi-Newton methods.
     loss : factory
         What is minimized: `Residual`, or one of `sciml.pinns.losses`, such as ``partial(BackwardSDE,
-        steps=40)``.  Of samplers, weights, weighting and estimator it gets what differs from the defaults.
+        steps=40)``.  Others than `Residual` get those samplers, weights, weightings and estimators that are
+        not the default ones.
 
     Examples
     --------
@@ -182,20 +183,25 @@ class Recipe:
         return found
 
     def _settings_of_loss(self) -> dict[str, Any]:
-        """What differs from the defaults, all of which the loss must know."""
+        """All of them for `Residual`; for others what differs from the defaults, which they must know."""
         stages = tuple((stage.steps, stage.sampler) for stage in self.stages)
-        given: dict[str, Any] = {}
-        if any(sampler != Uniform() for _, sampler in stages):
-            given["sampler"] = stages[0][1] if len(stages) == 1 else InTurn(stages)
-        if self.weights:
-            given["weights"] = self.weights
-        if self.weighting != Fixed():
-            given["weighting"] = self.weighting
-        if self.estimator != Exact():
-            given["estimator"] = self.estimator
+        given: dict[str, Any] = {
+            "sampler": stages[0][1] if len(stages) == 1 else InTurn(stages),
+            "weights": self.weights,
+            "weighting": self.weighting,
+            "estimator": self.estimator,
+        }
+        if self.loss is Residual:
+            return given
+        if all(sampler == Uniform() for _, sampler in stages):
+            del given["sampler"]
+        for name, usual in (("weights", {}), ("weighting", Fixed()), ("estimator", Exact())):
+            if given[name] == usual:
+                del given[name]
         if foreign := sorted(given.keys() - inspect.signature(self.loss).parameters.keys()):
-            name = getattr(getattr(self.loss, "func", self.loss), "__name__", self.loss)
-            raise ConfigError(f"Recipe: the loss {name} takes no {', '.join(foreign)}; leave it out.")
+            made = getattr(self.loss, "func", self.loss)
+            who = getattr(made, "__name__", type(made).__name__)
+            raise ConfigError(f"Recipe: the loss {who} takes no {', '.join(foreign)}; leave it out.")
         return given
 
     def trainer(self, seed: int) -> Trainer:

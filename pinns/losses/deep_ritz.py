@@ -32,6 +32,8 @@ class DeepRitz(OnPoints):
     e is the density of the problem's `energy`, such as ``|grad u|^2/2 - f u`` of ``-Laplace(u) = f``: first
     derivatives only.  The mean over uniform points is the energy over the volume, without bias, so points
     have to be even and new ones at every step; on fixed points a network finds less energy than there is.
+    On a domain whose points are not uniform, such as a ball with uniform radii, e has to be divided by their
+    density.
 
     Parameters
     ----------

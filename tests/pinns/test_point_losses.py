@@ -155,6 +155,7 @@ def test_least_energy_solves_an_equation_whose_conditions_are_natural() -> None:
     assert problem.relative_l2(least(problem, DeepRitz)) < 2e-2
 
 
+@pytest.mark.slow
 def test_a_penalty_shifts_the_solution_by_its_inverse() -> None:
     """Of ``int u'^2/2 - 2 u + p (u(0)^2 + u(1)^2)/2`` the least value is at ``x (1 - x) + 1/p``."""
     problem = Bent()
