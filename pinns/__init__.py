@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sciml.pinns.domain import Ball, Box, Domain, Geometry
     from sciml.pinns.experiments import Experiments
     from sciml.pinns.fields import Fields, fields_of
+    from sciml.pinns.gaussian import Gaussian
     from sciml.pinns.marching import March, MarchAttempt, march
     from sciml.pinns.measurements import PointData, Prior
     from sciml.pinns.mesh_geometry import MeshGeometry
@@ -59,6 +60,7 @@ __all__ = [
     "Geometry",
     "Box",
     "Ball",
+    "Gaussian",
     "RadialBall",
     "Polygon",
     "Union",
@@ -126,6 +128,7 @@ _DEFINED_IN = {
     "Geometry": "domain",
     "Box": "domain",
     "Ball": "domain",
+    "Gaussian": "gaussian",
     "RadialBall": "radial",
     "Polygon": "polygon",
     "Union": "csg",

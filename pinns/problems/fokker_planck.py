@@ -49,8 +49,9 @@ class FokkerPlanck(Problem):
     Notes
     -----
     The squared gradient and the Laplacian are one Laplacian of ``exp(d u)``, p / q itself, taken relative to
-    its value at each point, so that nothing over- or underflows.  Sources: Uhlenbeck and Ornstein, Phys. Rev.
-    36 (1930) 823, for the process; Hu, Zhang, Karniadakis and Kawaguchi, arXiv:2402.07465, for the logarithm.
+    its value at each point, so that nothing over- or underflows.  The lift is the start times ``exp(-2 t)``,
+    the rate at which small differences of variances die away.  Sources: Uhlenbeck and Ornstein, Phys. Rev. 36
+    (1930) 823, for the process; Hu, Zhang, Karniadakis and Kawaguchi, arXiv:2402.07465, for the logarithm.
 
     Examples
     --------
@@ -79,7 +80,7 @@ class FokkerPlanck(Problem):
 
     @property
     def ansatz(self) -> Ansatz:
-        return Ansatz(("initial",), lift=self._start, factor=lambda x: x[:, -1] * (1 / self.end))
+        return Ansatz(("initial",), lift=self.lift, factor=lambda x: x[:, -1] * (1 / self.end))
 
     @property
     def diffusion(self) -> Diffusion:
@@ -99,6 +100,9 @@ class FokkerPlanck(Problem):
 
     def exact(self, x: Tensor) -> Tensor:
         return self._logarithm(x, torch.exp(-2 * x[:, -1:]))
+
+    def lift(self, x: Tensor) -> Tensor:
+        return torch.exp(-2 * x[:, -1]) * self._start(x)
 
     def _start(self, x: Tensor) -> Tensor:
         return self._logarithm(x, 1.0)

@@ -13,10 +13,9 @@ from torch import Generator, Tensor
 from sciml.errors import ConfigError
 from sciml.kernels import CubatureLines, DenseDirections, Hutchinson, SparseDirections
 from sciml.kernels.estimators import Estimator
-from sciml.pinns import Domain, Problem, problems
+from sciml.pinns import Domain, Gaussian, Problem, problems
 from sciml.pinns.diffusions import Diffusion
 from sciml.pinns.fingerprints import kronecker
-from sciml.pinns.gaussian import Gaussian
 from sciml.pinns.problem import residuals
 from sciml.pinns.problems.radial import radial
 from sciml.pinns.problems.semilinear import _mean_of_largest
@@ -214,6 +213,8 @@ def test_references_agree_with_published_values() -> None:
         for dim, value in values.items():
             found = float(kind(dim=dim)._radial(origin(dim, 0.3), 24))
             assert abs(found / value - 1) < 1.2e-3, (kind, dim)
+    # Of Hamilton, Jacobi and Bellman's equation to its digits.
+    assert abs(float(problems.HamiltonJacobiBellman(dim=100).exact(origin(100, 1.0))) - 4.5901) < 1e-4
 
 
 def test_references_are_refined() -> None:
