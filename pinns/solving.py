@@ -156,7 +156,7 @@ def steps_per_second(history: Sequence[Mapping[str, Any]]) -> float:
         for before, after in pairwise(history)
         if "validation" not in before and "validation" not in after
     ]
-    spent = sum(apart) if apart else history[-1]["seconds"]
+    spent = float(sum(apart) if apart else history[-1]["seconds"])
     # Rows are rounded to milliseconds.
     return (len(apart) or len(history)) / max(spent, 1e-3)
 

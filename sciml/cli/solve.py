@@ -177,6 +177,8 @@ def recipe_of(asked: Asked) -> Recipe:
 
 def _estimator(asked: Asked, recipe: Recipe) -> Estimator:
     """What was asked for, over what the recipe has."""
+    if asked.estimator is None and asked.samples is None:
+        return recipe.estimator
     if asked.samples is not None and asked.samples < 1:
         raise ConfigError(f"--samples is a number of directions, at least 1, got {asked.samples}.")
     if asked.estimator == "exact" or (asked.estimator is None and isinstance(recipe.estimator, Exact)):
@@ -190,7 +192,7 @@ def _estimator(asked: Asked, recipe: Recipe) -> Estimator:
     if asked.estimator is None:
         changed: Estimator = dataclasses.replace(recipe.estimator, samples=samples)  # type: ignore[type-var]
         return changed
-    return {"sparse": SparseDirections, "hutchinson": Hutchinson}[asked.estimator](samples)
+    return SparseDirections(samples) if asked.estimator == "sparse" else Hutchinson(samples)
 
 
 def _attempt(problem: Problem, asked: Asked, device: str) -> AnyAttempt:

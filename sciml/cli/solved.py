@@ -64,8 +64,8 @@ def show(stored: Mapping[str, Any], folder: Path) -> None:
             rows.append([y["name"], f"{y['error']:.3g}", milliseconds(y["seconds"])])
         title = f"{stored['problem']}, fingerprint {stored['fingerprint']}"
         print_table(title, ["", "relative L2", "time"], rows, bold=0)
-    if rows := stored.get("beside"):
-        _show_beside(rows)
+    if stored.get("beside"):
+        _show_beside(stored["beside"])
     for name, value in stored["coefficients"].items():
         print(f"{name} = {value:.6g}")
     print(verdict(stored))
