@@ -123,12 +123,13 @@ class BallProblem(Problem):
 
     def pieces(self, points: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         left = _POINTS if points is None else min(points, _POINTS)
-        known = _known(self.inner)
-        for k in range(_pieces(self.dim)):
+        # One tensor from the start: small ones between the pieces would keep memory from being used again.
+        parts = _values(self.inner).split(_rows(self.dim))
+        for k, values in enumerate(parts):
             x = self._piece(k)
-            if k not in known:
-                known[k] = self.exact(x)[:, None]
-            yield x[:left], known[k][:left]
+            if values.isnan().any():
+                values[:, 0] = self.exact(x)
+            yield x[:left], values[:left]
             if (left := left - len(x)) <= 0:
                 return
 
@@ -147,11 +148,7 @@ def _rows(dim: int) -> int:
     return min(_POINTS, max(1, _HELD // dim))
 
 
-def _pieces(dim: int) -> int:
-    return -(-_POINTS // _rows(dim))
-
-
 @lru_cache(maxsize=16)
-def _known(interaction: Interaction) -> dict[int, Tensor]:
-    """Values of the solution by piece, 160 kB when there are all of them."""
-    return {}
+def _values(interaction: Interaction) -> Tensor:
+    """Of the solution at all points; where they are not known yet, not a number."""
+    return torch.full((_POINTS, 1), torch.nan, dtype=torch.float64)
