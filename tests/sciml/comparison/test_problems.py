@@ -17,7 +17,6 @@ from sciml.errors import ConfigError
 from sciml.kernels import Hutchinson
 from sciml.pinns import Box, Dirichlet, Domain, Problem, Recipe, Stage, problems
 from sciml.pinns.networks import MLP
-from sciml.pinns.predictors import best_constant, best_linear
 from sciml.pinns.samplers import R3
 
 
@@ -110,7 +109,7 @@ def test_references_are_trivial_first_and_then_classical_from_coarse_to_fine() -
     found = list(POISSON.references())
     assert [r.family for r in found] == ["trivial"] * 2 + ["classical"] * 4
     errors = [r.metrics["relative_l2"][0] for r in found]
-    assert errors[0] >= errors[1] and errors[2:] == sorted(errors[2:], reverse=True)
+    assert errors[0] >= errors[1] - 1e-12 and errors[2:] == sorted(errors[2:], reverse=True)
     assert all(r.seconds_per_sample for r in found[2:])
     # Order 2: each halving of the spacing takes three quarters of the error.
     assert errors[3] / errors[4] == pytest.approx(4, rel=0.05)
@@ -128,14 +127,6 @@ class Affine(Problem):
 
     def exact(self, x: Tensor) -> Tensor:
         return 3 - 2 * x[:, 0] + 0.5 * x[:, 1]
-
-
-def test_best_networks_are_the_least_squares_in_the_ansatz() -> None:
-    problem = Affine()
-    known = problem.reference()
-    torch.testing.assert_close(best_linear(problem, known), known.values)
-    mean = known.values.mean()  # of a constant the least squares are those of the mean
-    torch.testing.assert_close(best_constant(problem, known), mean.expand(81, 1))
 
 
 def test_published_numbers_belong_to_the_usual_arguments() -> None:
