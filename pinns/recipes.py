@@ -96,17 +96,18 @@ WINDOW = Recipe(
 """For one window of time of several (`sciml.pinns.march`): as `PRECISE`, smaller and shorter."""
 
 WAVES = Recipe(
-    network=partial(FourierFeatures, features=32, scale=5.0, network=partial(MLP, width=24, depth=2)),
+    network=partial(FourierFeatures, features=32, scale=4.0, network=partial(MLP, width=20, depth=2)),
     stages=(
-        Stage(_ADAM, 100, RAD(every=20, pool=10)),
-        Stage(partial(LevenbergMarquardt, iterations=5), 600, RAD(every=2, pool=10)),
+        Stage(_ADAM, 150, Sobol(every=5)),
+        Stage(partial(LevenbergMarquardt, iterations=5), 80, RAD(every=1, pool=4)),
     ),
     points=3000,
-    weights={"initial": 10.0},
+    weights={"initial": 10.0, "boundary": 10.0, "slope": 10.0},
     hard=False,
 )
-"""For what is narrow in a wide domain, such as solitons: frequencies to begin with, conditions in the loss,
-and Levenberg-Marquardt on points that follow the residual."""
+"""For what is narrow in a wide domain, such as solitons, in windows of time: frequencies to begin with,
+conditions in the loss, and Levenberg-Marquardt on points that follow the residual.  Without windows layers
+can hide between the points."""
 
 HIGH_DIM = Recipe(
     network=partial(WideMLP, width=128, depth=3),
@@ -196,11 +197,11 @@ RECIPES = {
     "small": SMALL,
     "robust": ROBUST,
     "high-dim": HIGH_DIM,
+    "huge-dim": HUGE_DIM,
     "sdgd": SDGD_AS_PUBLISHED,
     "deep-bsde": DEEP_BSDE,
     "fbsnn": FBSNN,
     "deep-ritz": DEEP_RITZ,
-    "huge-dim": HUGE_DIM,
     "pooled": POOLED,
     "sharp": SHARP,
     "precise": PRECISE,

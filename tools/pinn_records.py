@@ -52,7 +52,7 @@ ENTRIES = {
     "cavity": Entry(problems.Cavity(), SMALL, 300, 1e-2),
     "allen-cahn": Entry(problems.AllenCahn(), PRECISE, 900, 1e-5, seeds=2),
     "burgers": Entry(problems.Burgers(), SHARP, 900, 1e-6, seeds=2),
-    "solitons": Entry(problems.Solitons(), WAVES, 900, 1e-4, seeds=2),
+    "solitons": Entry(problems.Solitons(), WAVES, 900, 1e-4, seeds=2, windows=4),
 }
 
 

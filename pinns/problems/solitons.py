@@ -69,6 +69,7 @@ class Solitons(Problem):
     source: ClassVar[str] = "Kiyani et al. (2025), with the slope at the right end"
     grid: ClassVar[tuple[int, ...]] = (257, 101)
     recipe: ClassVar[str] = "waves"
+    windows: ClassVar[int] = 4
     domain: ClassVar[Domain] = Domain(Box(((0.0, _LENGTH),)), time=(0.0, 5.0))
 
     def __post_init__(self) -> None:
