@@ -188,7 +188,8 @@ def _estimator(asked: Asked, recipe: Recipe) -> Estimator:
                 "choose --estimator sparse or --estimator hutchinson."
             )
         return Exact()
-    samples = asked.samples or getattr(recipe.estimator, "samples", SAMPLES)
+    usual: int = getattr(recipe.estimator, "samples", SAMPLES)
+    samples = usual if asked.samples is None else asked.samples
     if asked.estimator is None:
         changed: Estimator = dataclasses.replace(recipe.estimator, samples=samples)  # type: ignore[type-var]
         return changed

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from sciml.pinns.networks import MLP
-from sciml.pinns.recipes import POOLED
+from sciml.kernels import FactoredAdam
+from sciml.pinns import Stage
+from sciml.pinns.networks import MLP, WideMLP
+from sciml.pinns.recipes import HUGE_DIM, POOLED
+from sciml.pinns.samplers import OnDevice
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -37,6 +40,7 @@ def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "basket_option",
         "inverse_problem",
+        "million_dimensions",
         "physics_informed_operator",
         "plug_in",
         "solve_equations",
@@ -72,12 +76,6 @@ def test_train_on_meshes(tmp_path: Path) -> None:
     assert ((u - prediction) ** 2).mean() < 0.05 * (u**2).mean()
 
 
-def test_inverse_problem() -> None:
-    found = main_of("inverse_problem")()
-    # Other processors round differently along the way.
-    assert found["exchange"] < 0.005 and found["a"] < 0.03 and found["standard_errors"] < 3
-
-
 def test_basket_option() -> None:
     example = main_of("basket_option")
     recipe = replace(POOLED, network=partial(MLP, width=10, depth=2), points=300).scaled(33)
@@ -88,9 +86,30 @@ def test_basket_option() -> None:
     assert all(network[name] < 0.01 + 3 * error[name] for name in ("delta", "gamma", "vega"))
 
 
+def test_inverse_problem() -> None:
+    found = main_of("inverse_problem")()
+    # Other processors round differently along the way.
+    assert found["exchange"] < 0.005 and found["a"] < 0.03 and found["standard_errors"] < 3
+
+
 def test_physics_informed_operator(tmp_path: Path) -> None:
     errors = main_of("physics_informed_operator")(tmp_path)
     assert 0.05 < errors["labels and equation"] < 0.8 * errors["labels"] < 0.1
+
+
+def test_million_dimensions() -> None:
+    rate = partial(FactoredAdam, lr=0.03, moments="factored")
+    recipe = replace(
+        HUGE_DIM,
+        network=partial(WideMLP, width=16, depth=2),
+        stages=(Stage(rate, 60, OnDevice(), fading=True),),
+        points=20,
+    )
+    found = main_of("million_dimensions")(2_000, 60, recipe=recipe, points=100)
+    # Other processors round differently along the way.
+    assert 0.05 < found["network"] < 0.2
+    assert found["best linear network"] < 0.001 < found["best constant"] < 0.02
+    assert found["steps per second"] > 0 and 0 < found["GiB"] < 16
 
 
 def test_the_picture_of_the_readme(tmp_path: Path, trained: tuple[Path, float]) -> None:

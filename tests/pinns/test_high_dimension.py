@@ -13,8 +13,9 @@ import torch
 
 from sciml.errors import ConfigError
 from sciml.kernels import Exact, FactoredAdam, Hutchinson, SharedBlocks, SparseDirections, WideLinear
-from sciml.objective import total
-from sciml.pinns import Attempt, Ball, Box, Domain, problems, solve
+from sciml.kernels.factored_update import Moments
+from sciml.objective import Batch, total
+from sciml.pinns import Attempt, Ball, Box, Domain, Residual, problems, solve
 from sciml.pinns.networks import WideMLP
 from sciml.pinns.recipe import Stage
 from sciml.pinns.recipes import HIGH_DIM, HUGE_DIM, RECIPES, SMALL, suited
@@ -125,24 +126,22 @@ def test_the_loss_is_unbiased_whatever_the_estimator(estimator: SparseDirections
     points = attempt.objective.draw(0, attempt.model, Streams(0))
     with torch.no_grad():
         found = torch.stack(
-            [
-                total(attempt.objective.terms(attempt.model, _with_seed(attempt, points, k)))
-                for k in range(300)
-            ]
+            [total(attempt.objective.terms(attempt.model, _with_seed(points, k))) for k in range(300)]
         )
         wanted = total(exact.objective.terms(attempt.model, points))
     assert found.std() > 0
     assert abs(found.mean() - wanted) < 4 * found.std() / 300**0.5
 
 
-def _with_seed(attempt: Attempt, batch: object, k: int) -> object:
-    return replace(batch, shared={**batch.shared, "seed": torch.tensor(k)})  # type: ignore[type-var, attr-defined]
+def _with_seed(batch: Batch, k: int) -> Batch:
+    return replace(batch, shared={**batch.shared, "seed": torch.tensor(k)})
 
 
 def test_a_random_estimate_costs_as_many_directions_as_it_was_given() -> None:
     """They are shared between the two estimates whose product is the loss."""
     attempt = Attempt(PROBLEM, replace(TINY, estimator=SparseDirections(6)))
     batch = attempt.objective.draw(0, attempt.model, Streams(0))
+    assert isinstance(attempt.objective, Residual)
     estimate = attempt.objective._estimate(batch)
     assert estimate["estimator"] == SparseDirections(3) and estimate["draws"] == 2
 
@@ -185,7 +184,7 @@ for step in Attempt(PROBLEM, TINY.scaled(9)).steps(every=2, output=sys.argv[1]):
 
 
 @pytest.mark.parametrize("moments", ["bfloat16", "factored"])
-def test_short_moments_resume_to_the_same_bits(moments: str, tmp_path: Path) -> None:
+def test_short_moments_resume_to_the_same_bits(moments: Moments, tmp_path: Path) -> None:
     stage = Stage(partial(FactoredAdam, lr=1e-3, moments=moments), 6, OnDevice(), fading=True)
     recipe = replace(TINY, stages=(stage,), estimator=Exact())
     whole = solve(PROBLEM, recipe=recipe)
