@@ -41,8 +41,8 @@ class AllenCahnInBall(BallProblem):
     Examples
     --------
     >>> problem = AllenCahnInBall(dim=20, interaction="hidden")
-    >>> problem.relative_l2(problem.exact, points=100)
-    0.0
+    >>> problem.relative_l2(problem.exact, points=100) < 1e-14
+    True
     """
 
     equation: ClassVar[str] = r"\Delta u + u - u^3 = g"

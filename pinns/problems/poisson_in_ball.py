@@ -42,8 +42,8 @@ class PoissonInBall(BallProblem):
     Examples
     --------
     >>> problem = PoissonInBall(dim=20, interaction="hidden")
-    >>> problem.relative_l2(problem.exact, points=100)
-    0.0
+    >>> problem.relative_l2(problem.exact, points=100) < 1e-14
+    True
     """
 
     equation: ClassVar[str] = r"\Delta u = g"

@@ -43,8 +43,8 @@ class SineGordon(BallProblem):
     Examples
     --------
     >>> problem = SineGordon(dim=20, interaction="hidden")
-    >>> problem.relative_l2(problem.exact, points=100)
-    0.0
+    >>> problem.relative_l2(problem.exact, points=100) < 1e-14
+    True
     """
 
     equation: ClassVar[str] = r"\Delta u + \sin u = g"
