@@ -3,9 +3,9 @@
     python tools/pinn_methods.py run FOLDER [NAME ...]    rows that are not yet in FOLDER/rows.jsonl
     python tools/pinn_methods.py table FOLDER             the table
 
-`tools/pinn_claims.py` says what is compared.  A row is one training with one seed.  Trainings lie in
-FOLDER/runs; one that was cut off goes on from its checkpoint, and a row that is there is not run again.  Give
-the number of threads by OMP_NUM_THREADS; rows tell it.
+`tools/pinn_claims.py` says what is compared.  A row is one training with one seed; one that is there is not
+run again, and a baseline that several methods share is trained once.  Seconds are those of the processor, so
+that other work beside it does not count: run it with OMP_NUM_THREADS=1.
 """
 
 import json
@@ -13,6 +13,7 @@ import math
 import platform
 import statistics
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from pinn_claims import CLAIMS, Claim
 
+from sciml.description import describe
 from sciml.errors import DivergedError
 from sciml.pinns import Attempt, Recipe, climb, march
 from sciml.pinns.problem import Problem
@@ -35,38 +37,51 @@ def endless(recipe: Recipe) -> Recipe:
     return replace(recipe, stages=(*first, replace(last, steps=_ENDLESS)))
 
 
-def trained(problem: Problem, recipe: Recipe, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
-    """Error, seconds and steps of a training that the clock ends; one that diverges has an infinite error."""
+def trained(problem: Problem, recipe: Recipe, seconds: float, seed: int) -> dict[str, Any]:
+    """What a row says of a training that the clock ends; one that diverges has an infinite error."""
     attempt = Attempt(problem, endless(recipe), seed=seed)
+    started = time.process_time()
+    diverged = False
     try:
-        for _ in attempt.steps(time_limit=seconds, every=_ENDLESS, output=folder):
-            pass
+        for _ in attempt.steps(every=_ENDLESS):
+            if time.process_time() - started > seconds:
+                break
     except DivergedError:
-        return told(problem, attempt.run.model, [attempt.run.history]) | {"relative_l2": math.inf}
-    return told(problem, attempt.run.model, [attempt.run.history])
+        diverged = True
+    spent = time.process_time() - started
+    found = told(problem, attempt.run.model, [attempt.run.history], spent)
+    return found | {"relative_l2": math.inf} if diverged else found
 
 
-def told(problem: Problem, model: torch.nn.Module, histories: list[Any]) -> dict[str, Any]:
+def told(problem: Problem, model: torch.nn.Module, histories: list[Any], spent: float) -> dict[str, Any]:
     """What a row says of trainings, one after the other."""
     return {
         "relative_l2": problem.relative_l2(model),
-        "seconds": sum(history[-1]["seconds"] for history in histories),
+        "seconds": round(spent, 3),
         "steps": sum(history[-1]["step"] for history in histories),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
 
-def method_of(claim: Claim, seed: int, folder: Path) -> dict[str, Any]:
+def method_of(claim: Claim, seed: int) -> dict[str, Any]:
     """The training with the method."""
+    started = time.process_time()
     if claim.windows > 1:
-        found = march(
-            claim.problem, windows=claim.windows, recipe=claim.recipe, overlap=0.0, seed=seed, output=folder
-        )
-        return told(claim.problem, found.model, [run.history for run in found.runs])
-    if claim.ladder:
-        last = climb([*claim.ladder, claim.problem], recipe=claim.recipe, seed=seed, output=folder)
-        return told(claim.problem, last.model, [run.history for run in last.runs])
-    return trained(claim.problem, claim.recipe, claim.seconds, seed, folder)
+        found = march(claim.problem, windows=claim.windows, recipe=claim.recipe, overlap=0.0, seed=seed)
+    elif claim.ladder:
+        found = climb([*claim.ladder, claim.problem], recipe=claim.recipe, seed=seed)
+    else:
+        return trained(claim.problem, claim.recipe, claim.seconds, seed)
+    spent = time.process_time() - started
+    return told(claim.problem, found.model, [run.history for run in found.runs], spent)
+
+
+def beside(claim: Claim) -> str:
+    """The training that the method is set beside; other methods may have the same."""
+    budget: Any = claim.seconds
+    if claim.windows > 1 or claim.ladder:  # as long as the method takes
+        budget = [describe(claim.recipe), claim.windows, len(claim.ladder)]
+    return json.dumps([claim.problem.fingerprint(), describe(claim.baseline), budget])
 
 
 def main(action: str, folder: Path, names: list[str]) -> None:
@@ -77,33 +92,39 @@ def main(action: str, folder: Path, names: list[str]) -> None:
         return
     for seed in range(SEEDS):
         for name in names or CLAIMS:
-            claim, seconds = CLAIMS[name], None
             for way in (METHOD, BASELINE):
-                known = [r for r in rows if (r["name"], r["seed"], r["way"]) == (name, seed, way)]
-                if not known:
-                    place = folder / "runs" / f"{name}-{way}-{seed}"
-                    if way == METHOD:
-                        found = method_of(claim, seed, place)
-                    else:
-                        assert seconds is not None
-                        found = trained(claim.problem, claim.baseline, seconds, seed, place)
-                    row = {
-                        "name": name,
-                        "seed": seed,
-                        "way": way,
-                        "problem": type(claim.problem).__name__,
-                        "fingerprint": claim.problem.fingerprint(),
-                        **found,
-                        "threads": torch.get_num_threads(),
-                        "processor": platform.processor() or platform.machine(),
-                    }
-                    known = [row]
-                    rows.append(row)
-                    folder.mkdir(parents=True, exist_ok=True)
-                    with file.open("a") as out:
-                        out.write(json.dumps(row) + "\n")
-                    print(f"{name}, {way}, seed {seed}: {row['relative_l2']:.2e}", flush=True)
-                seconds = known[0]["seconds"]
+                if any(is_of(row, name, seed, way) for row in rows):
+                    continue
+                row = measured(name, seed, way, rows) | {"name": name, "seed": seed, "way": way}
+                rows.append(row)
+                folder.mkdir(parents=True, exist_ok=True)
+                with file.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
+                print(f"{name}, {way}, seed {seed}: {row['relative_l2']:.2e}", flush=True)
+
+
+def is_of(row: dict[str, Any], name: str, seed: int, way: str) -> bool:
+    return (row["name"], row["seed"], row["way"]) == (name, seed, way)
+
+
+def measured(name: str, seed: int, way: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row without its name, from a training or from another method's baseline."""
+    claim = CLAIMS[name]
+    if way == METHOD:
+        found = method_of(claim, seed)
+    else:
+        for other in rows:
+            if is_of(other, other["name"], seed, way) and beside(CLAIMS[other["name"]]) == beside(claim):
+                return other
+        seconds = next(row["seconds"] for row in rows if is_of(row, name, seed, METHOD))
+        found = trained(claim.problem, claim.baseline, seconds, seed)
+    return {
+        "problem": type(claim.problem).__name__,
+        "fingerprint": claim.problem.fingerprint(),
+        **found,
+        "threads": torch.get_num_threads(),
+        "processor": platform.processor() or platform.machine(),
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
