@@ -83,7 +83,7 @@ def climb(
     runs: list[Run] = []
     for k, (problem, own) in enumerate(_stages(problems, recipe)):
         points = Streams(seed).of("stage").seed(k)
-        model = own.model(problem, seed).to(device)
+        model = own.model(problem, seed, device)
         objective = own.objective(problem, seed)
         objective.unknowns.to(device)
         if runs:

@@ -29,6 +29,7 @@ from sciml.streams import Streams
 from sciml.trainer import OptimizerFactory, Phase, ScheduleFactory, Trainer
 
 NetworkFactory = Callable[[int, int], nn.Module]
+Fit = Callable[[nn.Module, Problem], object]
 LossFactory = Callable[..., Residual | Loss]
 """``loss(problem, points=...)``, and of ``sampler, weights, weighting, estimator`` those that it names."""
 
@@ -106,6 +107,9 @@ class Recipe:
         What is minimized: `Residual`, or one of `sciml.pinns.losses`, such as ``partial(BackwardSDE,
         steps=40)``.  Others than `Residual` get those samplers, weights, weightings and estimators that are
         not the default ones.
+    fit : function (model, problem), optional
+        What is done to a new model before the first step, as `sciml.pinns.networks.fit_to_start` does; a
+        function of its arguments alone.
 
     Examples
     --------
@@ -123,17 +127,20 @@ class Recipe:
     estimator: Estimator = field(default_factory=Exact)
     dtype: torch.dtype = torch.float64
     loss: LossFactory = Residual
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         if not self.stages or any(stage.steps < 1 for stage in self.stages):
             raise ConfigError(f"Recipe: every stage needs at least one step, got {self.stages}.")
 
     def description(self) -> dict[str, Any]:
-        """For `describe`: estimators of the kernels are told by how they print, the loss if it is not the
-        usual one."""
+        """For `describe`: estimators of the kernels are told by how they print, loss and fit if they are not
+        the usual ones."""
         arguments: dict[str, Any] = dict(vars(self)["_arguments"])
         if self.loss is Residual:
             del arguments["loss"]
+        if self.fit is None:
+            del arguments["fit"]
         return {**arguments, "estimator": repr(self.estimator)}
 
     @property
@@ -162,11 +169,20 @@ class Recipe:
         changed = [replace(s, steps=n) for s, n in zip(self.stages, sizes, strict=True)]
         return replace(self, stages=tuple(changed))
 
-    def model(self, problem: Problem, seed: int) -> nn.Module:
-        """The network on the problem's domain, with weights of this seed."""
+    def model(self, problem: Problem, seed: int, device: torch.device | str = "cpu") -> nn.Module:
+        """The network on the problem's domain, with weights of this seed, fitted.
+
+        Raises
+        ------
+        ConfigError
+            If the network or the problem does not have what it is fitted by.
+        """
         with Streams(seed).of("init").applied():
             model = problem.build(self.network, hard=self.hard, harmonics=self.harmonics)
-        return model.to(self.dtype)
+        model = model.to(device, self.dtype)
+        if self.fit is not None:
+            self.fit(model, problem)
+        return model
 
     def objective(self, problem: Problem, seed: int = 0) -> Residual | Loss:
         """The loss, with weights of this seed where functions are unknown.

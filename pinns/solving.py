@@ -49,7 +49,7 @@ class Attempt:
         self, problem: Problem, recipe: Recipe, *, seed: int = 0, device: torch.device | str = "cpu"
     ) -> None:
         self.problem, self.recipe, self.seed = problem, recipe, seed
-        self.model = recipe.model(problem, seed).to(device)
+        self.model = recipe.model(problem, seed, device)
         self.objective = recipe.objective(problem, seed)
         self.objective.unknowns.to(device)
         self.trainer = recipe.trainer(seed)

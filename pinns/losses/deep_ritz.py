@@ -18,11 +18,12 @@ from sciml.pinns.samplers.halton import Halton
 from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.latin_hypercube import LatinHypercube
 from sciml.pinns.samplers.on_device import OnDevice
+from sciml.pinns.samplers.random_grid import RandomGrid
 from sciml.pinns.samplers.sampler import Sampler
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
 
-_EVEN = (Uniform, OnDevice, Sobol, Halton, LatinHypercube, GridPoints)
+_EVEN = (Uniform, OnDevice, Sobol, Halton, LatinHypercube, GridPoints, RandomGrid)
 
 
 @describable

@@ -6,7 +6,7 @@ from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.gaussians import PIG
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
-from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_start
+from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_equation, fit_to_start
 from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
 from sciml.pinns.networks.wavelet import Wavelet
@@ -30,5 +30,6 @@ __all__ = [
     "FactorizedLinear",
     "Wavelet",
     "fit_last_layer",
+    "fit_to_equation",
     "fit_to_start",
 ]

@@ -1,8 +1,10 @@
-"""The PirateNet, which starts as a linear function of its features, and the fit of its last layer to data."""
+"""The PirateNet, which starts as a linear function of its features, and what its last layer is fitted to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +13,17 @@ from torch.nn import functional as F
 from sciml.calling import dtype_of, evaluating
 from sciml.description import describable
 from sciml.errors import ConfigError, ShapeError
+from sciml.jacobian import jacobian
+from sciml.objective import roots, total
 from sciml.pinns.conditions import Initial, names_of, value_at
 from sciml.pinns.fingerprints import going_on
 from sciml.pinns.networks.mlp import check_sizes, linear
 from sciml.pinns.problem import Problem
+from sciml.pinns.residual import Residual
+from sciml.pinns.samplers.sobol import Sobol
+from sciml.streams import Streams
+
+_HALVINGS = 30
 
 
 @describable
@@ -23,7 +32,7 @@ class PirateNet(nn.Module):
 
     A block has three layers, the first two gated between two encodings U and V of the features as in
     `ModifiedMLP`; the last layer has no bias.  So the network starts as a linear function of its features,
-    which is what `fit_last_layer` makes use of.  They are meant to be Fourier features,
+    which is what `fit_to_start` and `fit_to_equation` make use of.  They are meant to be Fourier features,
     ``partial(FourierFeatures, features=256, network=partial(PirateNet, width=256))``, and weights factorized
     (`Factorized`).
 
@@ -144,12 +153,7 @@ def fit_last_layer(model: nn.Module, x: Tensor, y: Tensor, *, cutoff: float = 1e
     >>> fit_last_layer(network, x, 3 * x[:, :1] - x[:, 1:]) < 1e-12
     True
     """
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, PirateNet)]
-    if len(found) != 1:
-        raise ConfigError(
-            f"fit_last_layer: {type(model).__name__} must have one PirateNet inside, got {len(found)}."
-        )
-    name, network = found[0]
+    name, network = _pirate("fit_last_layer", model)
     key = f"{name}.last" if name else "last"
     dtype, count = dtype_of(model), network.last.numel()
     x = x.to(network.last)
@@ -169,10 +173,7 @@ def fit_last_layer(model: nn.Module, x: Tensor, y: Tensor, *, cutoff: float = 1e
         # All but the last layer is evaluated once.
         columns = torch.func.vmap(values)(size).double() - start
         wanted = y.to(start)
-        left, sizes, right = torch.linalg.svd(columns.reshape(count, -1).T, full_matrices=False)
-        kept = sizes > cutoff * sizes[0]
-        inverse = torch.where(kept, 1 / torch.where(kept, sizes, 1), 0)
-        weights = right.T @ (inverse * (left.T @ (wanted - start).reshape(-1)))
+        weights = _least_squares(columns.reshape(count, -1).T, (wanted - start).reshape(-1), cutoff)
         network.last.copy_(weights.reshape(network.last.shape))
         missed = (values(network.last).double() - wanted).norm()
         return float(missed / wanted.norm()) if wanted.any() else float(missed)
@@ -180,6 +181,8 @@ def fit_last_layer(model: nn.Module, x: Tensor, y: Tensor, *, cutoff: float = 1e
 
 def fit_to_start(model: nn.Module, problem: Problem, *, points: int = 4000, cutoff: float = 1e-6) -> float:
     """`fit_last_layer` to the initial data of a problem, repeated over time: physics-informed initialization.
+
+    As a part of a recipe, ``Recipe(fit=fit_to_start)``, it is made before the first step.
 
     Parameters
     ----------
@@ -218,16 +221,126 @@ def fit_to_start(model: nn.Module, problem: Problem, *, points: int = 4000, cuto
     missing = [k for k in range(outputs) if k not in starts]
     if domain.time is None or missing:
         raise ConfigError(
-            f"fit_to_start: {type(problem).__name__} does not say how component {missing[0]} starts. Give "
-            "data of your own, fit_last_layer(model, x, y)."
+            f"fit_to_start: {type(problem).__name__} does not say how component {missing[0]} starts. Take "
+            "fit_to_equation, which needs no start, or data of your own, fit_last_layer(model, x, y)."
         )
     held = [name for name, _ in starts.values() if name in getattr(model, "satisfies", ())]
     if held:
         raise ConfigError(
             f"fit_to_start: {', '.join(held)} holds in this model by construction, so the last layer has "
-            "nothing to learn from it. Fit a model without, problem.build(network, hard=False)."
+            "nothing to learn from it. Take fit_to_equation, or a model without: hard=False in the recipe."
         )
-    x = domain.interior(going_on(), points)
+    x = domain.interior(going_on(), points).to(_pirate("fit_to_start", model)[1].last.device)
     first = torch.cat([x[:, :-1], torch.full_like(x[:, -1:], domain.time[0])], dim=1)
     y = torch.stack([0 * x[:, 0] + value_at(starts[k][1], first) for k in range(outputs)], dim=1)
     return fit_last_layer(model, x, y[:, 0] if outputs == 1 else y, cutoff=cutoff)
+
+
+def fit_to_equation(
+    model: nn.Module,
+    problem: Problem,
+    *,
+    points: int = 2000,
+    weights: Mapping[str, float] | None = None,
+    cutoff: float = 1e-6,
+) -> float:
+    """Set the last layer of a `PirateNet` so that a model solves a problem that is made linear.
+
+    The equation, and conditions that are not built in, are linearized where this layer is 0: around what is
+    built in, else around 0.  The loss of the linear problem is quadratic in the layer, and where it is least
+    is found as in `fit_last_layer`.  Where the problem itself has a larger loss there than before, as of
+    linear growth that it does not have, the layer is halved until it has not.  As a part of a recipe:
+    ``Recipe(fit=fit_to_equation)``.
+
+    Parameters
+    ----------
+    model : module
+        ``problem.build(...)`` with a `PirateNet` inside.
+    problem : Problem
+        Its unknown coefficients are what they start from.
+    points : int
+        Of the equation, a tenth of them for each condition; the same ones always.
+    weights : mapping, optional
+        Of the terms of the loss, see `Residual`.
+    cutoff : float
+        See `fit_last_layer`.
+
+    Returns
+    -------
+    float
+        The root of the loss of the problem itself after the fit by that before it, where the layer is 0.
+
+    Raises
+    ------
+    ConfigError
+        If there is no `PirateNet` in the model, or more than one.
+
+    Notes
+    -----
+    Source: the paper on PirateNets, physics-informed initialization by the solution of a linearized equation.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from sciml.pinns import problems
+    >>> from sciml.pinns.networks import FourierFeatures
+    >>> problem = problems.Poisson()
+    >>> model = problem.build(partial(FourierFeatures, features=64, network=PirateNet)).double()
+    >>> fit_to_equation(model, problem, points=500) < 0.1
+    True
+    """
+    _, network = _pirate("fit_to_equation", model)
+    streams = Streams(0)
+    with streams.of("unknowns").applied():  # no numbers of others are used up
+        loss = Residual(problem, sampler=Sobol(), points=points, weights=weights)
+    loss.unknowns.to(network.last)
+    with torch.no_grad():
+        network.last.zero_()
+    with _alone(network.last, [*model.parameters(), *loss.parameters()]), evaluating(model):
+        batch = loss.draw(0, model, streams).to(network.last.device)
+        terms = loss.terms(model, batch)
+        missed = roots(terms)
+        slopes = jacobian(loss, model, batch, terms, missed, [network.last]).double()
+    before = float(total(terms).detach())
+    if before == 0:
+        return 0.0
+    wanted = -torch.cat(list(missed.values())).detach().double()
+    found = _least_squares(slopes, wanted, cutoff).reshape(network.last.shape)
+    with torch.no_grad(), evaluating(model):
+        for halvings in range(_HALVINGS):
+            network.last.copy_(found / 2**halvings)
+            after = float(total(loss.terms(model, batch)))
+            if after < before:  # not so where it is not a number
+                return math.sqrt(after / before)
+        network.last.zero_()
+    return 1.0
+
+
+def _pirate(who: str, model: nn.Module) -> tuple[str, PirateNet]:
+    """The one inside, and its name."""
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, PirateNet)]
+    if len(found) != 1:
+        raise ConfigError(f"{who}: {type(model).__name__} must have one PirateNet inside, got {len(found)}.")
+    return found[0]
+
+
+def _least_squares(columns: Tensor, wanted: Tensor, cutoff: float) -> Tensor:
+    """The w with ``columns w`` nearest to ``wanted``, without singular values below the cut-off."""
+    left, sizes, right = torch.linalg.svd(columns, full_matrices=False)
+    kept = sizes > cutoff * sizes[0]
+    inverse = torch.where(kept, 1 / torch.where(kept, sizes, 1), 0)
+    found: Tensor = right.T @ (inverse * (left.T @ wanted))
+    return found
+
+
+@contextlib.contextmanager
+def _alone(weight: nn.Parameter, parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Of these parameters only the one has gradients."""
+    before = [p.requires_grad for p in parameters]
+    try:
+        for p in parameters:
+            p.requires_grad_(p is weight)
+        yield
+    finally:
+        for p, asked in zip(parameters, before, strict=True):
+            p.requires_grad_(asked)

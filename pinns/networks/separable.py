@@ -22,8 +22,8 @@ class SPINN(nn.Module):
 
     Where the points are a grid, N points on each of d axes, the networks are evaluated at ``d N`` numbers
     instead of ``N^d`` points, with all derivatives, and what is left is a product of small matrices.  A
-    batch is recognized as a grid where it is one, as from the sampler `GridPoints`; on other points the same
-    function costs as much as d networks.
+    batch is recognized as a grid where it is one, as from the samplers `RandomGrid` and `GridPoints`; on
+    other points the same function costs as much as d networks.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from sciml.pinns.samplers.on_device import OnDevice
 from sciml.pinns.samplers.pinnacle import PINNACLE
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
+from sciml.pinns.samplers.random_grid import RandomGrid
 from sciml.pinns.samplers.rar import RAR
 from sciml.pinns.samplers.rar_d import RARD
 from sciml.pinns.samplers.sampler import Sampler, Site
@@ -29,6 +30,7 @@ __all__ = [
     "InTurn",
     "LatinHypercube",
     "OnDevice",
+    "RandomGrid",
     "Sampler",
     "Site",
     "Sobol",

@@ -167,7 +167,7 @@ class ProblemContest(Contest[RecipeEntry]):
         if samples is not None:
             recipe = dataclasses.replace(recipe, points=samples)
         return Plan(
-            recipe.model(self.problem, seed).to(device),
+            recipe.model(self.problem, seed, device),
             recipe.trainer(seed),
             recipe.objective(self.problem),
             _Validation(self.problem),

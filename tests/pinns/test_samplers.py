@@ -24,6 +24,7 @@ from sciml.pinns.samplers import (
     InTurn,
     LatinHypercube,
     OnDevice,
+    RandomGrid,
     Sampler,
     Site,
     Sobol,
@@ -41,6 +42,7 @@ ALL = [
     Halton(),
     LatinHypercube(),
     GridPoints(),
+    RandomGrid(),
     RAD(every=1),
     VRBA(every=1),
     RAR(every=1, pool=5),
@@ -98,7 +100,7 @@ def test_a_sampler_serves_interior_boundary_and_start(sampler: Sampler) -> None:
             assert sum(counts) == 256 + 3 * 25  # shared out anew
         elif isinstance(sampler, GROWING):
             assert counts == [256 + 3 * step, *[25 + step] * 3]
-        elif not isinstance(sampler, GridPoints):
+        elif not isinstance(sampler, (GridPoints, RandomGrid)):
             assert counts == [256, 25, 25, 25]
         assert problem.domain.contains(drawn["equation/rows"]).all()
         boundary, start = drawn["boundary/rows"], drawn["initial/rows"]
@@ -115,6 +117,7 @@ def test_a_sampler_serves_interior_boundary_and_start(sampler: Sampler) -> None:
     [
         Uniform(every=10),
         Sobol(every=10),
+        RandomGrid(every=10),
         RAD(every=10),
         R3(every=10),
         RAR(every=10, pool=5),
@@ -154,9 +157,32 @@ def test_a_domain_that_rejects_points_gets_others(sampler: Sampler) -> None:
 
 def test_grid_has_cell_centers() -> None:
     rows = GridPoints().draw(None, site(count=20), 0, STREAM)["rows"]
-    assert rows.tolist() == [
-        [x, y] for x in (0.125, 0.375, 0.625, 0.875) for y in (0.125, 0.375, 0.625, 0.875)
-    ]
+    centers = (0.125, 0.375, 0.625, 0.875)
+    assert sorted(rows.tolist()) == [[x, y] for x in centers for y in centers]
+
+
+def test_a_random_grid_has_other_coordinates_at_every_draw() -> None:
+    """Along each axis one in each of n slabs; every point is uniform, so means have no bias."""
+    draws = [RandomGrid().draw(None, site(count=17), step, STREAM)["rows"] for step in range(300)]
+    for rows in draws[:3]:
+        axes = [rows[::4, 0], rows[:4, 1]]
+        assert torch.equal(rows, torch.cartesian_prod(*axes))
+        assert all(sorted((4 * axis).long().tolist()) == [0, 1, 2, 3] for axis in axes)
+    # Of the first point, which a face might be given alone; standard errors of 1200 numbers are below 0.01.
+    first = torch.stack([rows[0] for rows in draws])
+    assert (first.mean(0) - 0.5).abs().max() < 5 / math.sqrt(12 * 300)
+
+
+@pytest.mark.parametrize("sampler", [GridPoints(), RandomGrid()], ids=lambda s: type(s).__name__)
+def test_faces_of_a_grid_are_seen_from_end_to_end(sampler: Sampler) -> None:
+    """Trap: four faces share 400 rows, and a grid in order gives each a quarter of its length."""
+    rows = sampler.draw(None, Site(SQUARE.boundary, 400, lambda x: x[:, 0]), 0, STREAM)["rows"]
+    for axis in (0, 1):
+        for end in (0.0, 1.0):
+            along = rows[rows[:, axis] == end][:, 1 - axis].sort().values
+            ends = torch.cat([torch.zeros(1), along, torch.ones(1)])
+            # A hundred of 400 cells: the golden ratio leaves gaps of up to three, chance of some more.
+            assert len(along) == 100 and float(ends.diff().max()) < 0.1
 
 
 def test_r3_retains_what_is_above_the_mean_and_replaces_the_rest() -> None:
@@ -282,5 +308,7 @@ def test_refusals() -> None:
         RAD(offset=-1.0)
     with pytest.raises(ConfigError, match="take 4 at least"):
         GridPoints().draw(None, site(count=3), 0, STREAM)
+    with pytest.raises(ConfigError, match="RandomGrid: 3 points make no grid of 2 axes"):
+        RandomGrid().draw(None, site(count=3), 0, STREAM)
     with pytest.raises(ConfigError, match="take Uniform"):
         Sobol().draw(None, Site(lambda source, n: source(n, 30_000), 4, lambda x: x[:, 0]), 0, STREAM)

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from sciml.errors import ConfigError, ShapeError
 from sciml.kernels import d, evaluate
-from sciml.pinns import Box, Domain, Periodic, Problem
+from sciml.objective import Batch, total
+from sciml.pinns import Box, Domain, Periodic, Problem, Residual, problems
 from sciml.pinns.conditions import Function
 from sciml.pinns.networks import MLP, SPINN, Factorized
+from sciml.pinns.samplers import RandomGrid
+from sciml.streams import Streams
 
 SMALL = partial(MLP, width=5, depth=1)
 AXES = [torch.rand(n, dtype=torch.float64) for n in (4, 3, 5)]
@@ -138,6 +141,33 @@ def test_a_periodic_coordinate_is_one_group_of_features() -> None:
     torch.testing.assert_close(Circle().residual(model, grid)[order], scattered, rtol=1e-12, atol=1e-12)
     assert seen == [4, 3]
     torch.testing.assert_close(model(grid + torch.tensor([2.0, 0.0])), model(grid), rtol=1e-12, atol=1e-12)
+
+
+def test_a_random_grid_costs_its_axes_and_has_the_loss_of_its_points() -> None:
+    """Under conditions that are built in, with second derivatives: the values and gradients of points one by
+    one, to rounding."""
+    problem = problems.KleinGordonSquare()
+    torch.manual_seed(0)
+    model = problem.build(partial(SPINN, rank=4, network=SMALL)).double()
+    network = model.network
+    assert isinstance(network, SPINN)
+    loss = Residual(problem, sampler=RandomGrid(), points={"equation": 4**3})
+    batch = loss.draw(0, model, Streams(0))
+    assert not torch.equal(batch["equation/rows"], loss.draw(1, model, Streams(0))["equation/rows"])
+    order = torch.randperm(4**3)
+    scattered = Batch({**batch.tensors, "equation/rows": batch["equation/rows"][order]}, batch.shared)
+    seen = rows(network)
+    found = loss.terms(model, batch)["equation"].values
+    assert seen[:3] == [4, 4, 4]
+    torch.testing.assert_close(
+        found[order], loss.terms(model, scattered)["equation"].values, rtol=1e-12, atol=1e-12
+    )
+    gradients = [
+        torch.autograd.grad(total(loss.terms(model, part)), list(model.parameters()))
+        for part in (batch, scattered)
+    ]
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
 def test_refusals() -> None:
