@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -144,6 +145,17 @@ def test_derivatives_by_jets_are_those_of_reverse_mode(factory: partial[nn.Modul
         ]
         for g, h in zip(*gradients, strict=True):
             torch.testing.assert_close(g, h, rtol=1e-9, atol=1e-9)
+
+
+@each
+def test_parts_of_a_network_have_weights_of_their_own(factory: partial[nn.Module]) -> None:
+    """Trap: branches that are one by accident, or that start alike and stay so."""
+    torch.manual_seed(0)
+    every = [p for _, p in factory(2, 1).named_parameters(remove_duplicate=False)]
+    assert len({p.data_ptr() for p in every}) == len(every)
+    drawn = [p.detach() for p in every if p.numel() > 1 and p.detach().std() > 0]
+    for one, two in itertools.combinations(drawn, 2):
+        assert one.shape != two.shape or not torch.equal(one, two)
 
 
 @each

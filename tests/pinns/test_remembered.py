@@ -60,8 +60,13 @@ def test_what_has_gradients_is_not_kept(x: Tensor, wave: Counted) -> None:
     known = Remembered(lambda x: weight * x[:, 0])
     with torch.no_grad():
         known(x)  # looks constant here
-    known(x).sum().backward()
-    assert weight.grad is not None and weight.grad == x[:, 0].sum()
+    for size in (1.0, 3.0):  # moved in place, as training does, and differentiated again
+        weight.data.fill_(size)
+        weight.grad = None
+        found = known(x)
+        found.sum().backward()
+        assert torch.equal(found, size * x[:, 0])
+        assert weight.grad is not None and weight.grad == x[:, 0].sum()
     points = x.clone().requires_grad_()
     for _ in range(2):
         (slope,) = torch.autograd.grad(Remembered(wave)(points).sum(), points)
