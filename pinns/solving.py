@@ -212,7 +212,7 @@ def solve(
     --------
     >>> from sciml.pinns import problems
     >>> problem = problems.Poisson()
-    >>> run = solve(problem, steps=20)
+    >>> run = solve(problem, steps=4)
     >>> problem.relative_l2(run.model) < 1
     True
     """

@@ -17,23 +17,19 @@ from sciml.datasets.parallel import map_in_processes
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_result_with_its_position(workers):
-    arguments = [float(i) for i in range(7)]
-    assert dict(map_in_processes(math.sqrt, arguments, workers=workers)) == {
-        i: math.sqrt(a) for i, a in enumerate(arguments)
-    }
+def test_every_result_with_its_position_and_linear_algebra_with_one_thread(workers):
+    """The children have numpy loaded, by the import of our own function."""
+    jobs = [partial(math.sqrt, i) for i in range(7)] + [threadpool_info] * 2
+    found = dict(map_in_processes(operator.call, jobs, workers=workers))
+    for i in (7, 8):
+        libraries = found.pop(i)
+        assert libraries
+        assert all(library["num_threads"] == 1 for library in libraries)
+    assert found == {i: math.sqrt(i) for i in range(7)}
 
 
 def test_no_arguments():
     assert list(map_in_processes(math.sqrt, [], workers=2)) == []
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_linear_algebra_has_one_thread(workers):
-    """The children have numpy loaded, by the import of our own function."""
-    for _, libraries in map_in_processes(operator.call, [threadpool_info] * 3, workers=workers):
-        assert libraries
-        assert all(library["num_threads"] == 1 for library in libraries)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

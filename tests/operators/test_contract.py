@@ -23,6 +23,12 @@ from sciml.operators.properties import Properties
 OPERATORS = [getattr(sciml.operators, name) for name in sciml.operators.__all__]
 RANKS = (1, 2, 3)
 CASES = [pytest.param(cls, rank, id=f"{cls.__name__}-{rank}d") for cls in OPERATORS for rank in RANKS]
+# Every rank in the long form, rank 2 always.
+COSTLY = [
+    pytest.param(cls, rank, id=f"{cls.__name__}-{rank}d", marks=[] if rank == 2 else pytest.mark.slow)
+    for cls in OPERATORS
+    for rank in RANKS
+]
 # Rank 2 stands for the others where a test is about machinery and not about axes.
 FLAT = [pytest.param(cls, 2, id=cls.__name__) for cls in OPERATORS]
 
@@ -203,7 +209,7 @@ def test_t12_autocast_stays_within_two_percent(cls: type[nn.Module], rank: int) 
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(("cls", "rank"), CASES)
+@pytest.mark.parametrize(("cls", "rank"), COSTLY)
 def test_t17_exports_without_complex_tensors(cls: type[nn.Module], rank: int) -> None:
     if not properties(cls).exports:
         return
