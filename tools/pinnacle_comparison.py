@@ -5,9 +5,9 @@
 
 A plain recipe, Adam with conditions in the loss, on few points, for which equation and conditions compete:
 PINNACLE shares them out, all others keep four fifths for the equation.  RAD and ``uniform`` choose when it
-does; R3, as its authors have it, at every step, and so does ``fresh``, which draws uniform points.  All choose
-points of conditions as they choose those of the equation.  One problem is solved (``forward``); of one,
-constants are unknown, and few measurements are allowed, of which PINNACLE chooses its own out of many,
+does; R3, as its authors have it, at every step, and so does ``fresh``, which draws uniform points.  All
+choose points of conditions as they choose those of the equation.  One problem is solved (``forward``); of
+one, constants are unknown, and few measurements are allowed, of which PINNACLE chooses its own out of many,
 while all others have as many drawn uniformly (``inverse``); on one all go on from the same weights, which
 solve an easier problem (``transfer``).
 
