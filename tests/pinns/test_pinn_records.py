@@ -25,7 +25,7 @@ def tool() -> ModuleType:
 
 
 def test_rows_are_made_once(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = replace(SMALL, points=50)  # a step of L-BFGS is fifty iterations
+    few = replace(SMALL, points=50)  # a step of the second stage is fifty iterations
     alone = tool.Entry(problems.Heat(), few.scaled(4), 60.0, 1.0, seeds=1)
     marched = tool.Entry(problems.Heat(), few.scaled(2), 60.0, 1.0, seeds=1, windows=2)
     monkeypatch.setattr(tool, "ENTRIES", {"heat": alone, "heat/rad": marched})
