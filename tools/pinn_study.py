@@ -105,6 +105,16 @@ SOLVED: dict[str, tuple[Problem, Recipe]] = {
     "Wave1d-C": (problems.Wave(mode=4), PRECISE),
     "Wave2d-CG": (problems.WaveInMedium(), newton(partial(MLP, width=25, depth=3), 3000)),
     "Wave2d-MS": (problems.WaveForLong(), newton(_PERIODS)),
+    "GS": (
+        problems.GrayScottForLong(),
+        newton(
+            partial(MLP, width=24, depth=3),
+            1500,
+            sampler=RAD(every=4, pool=8),
+            steps=25,
+            harmonics=4,
+        ),
+    ),
     "KS": (
         problems.ChaoticKuramotoSivashinsky(),
         newton(partial(MLP, width=24, depth=3), 1500, adam=100, steps=15, harmonics=5),
@@ -114,7 +124,7 @@ SOLVED: dict[str, tuple[Problem, Recipe]] = {
 }
 """What is tried here; the rest of the study is not."""
 
-WINDOWS = {"Heat2d-LT": 20, "KS": 10}
+WINDOWS = {"Heat2d-LT": 20, "GS": 10, "KS": 10}
 """Of time, one network after the other; their steps and not the clock end these."""
 
 

@@ -44,6 +44,8 @@ from sciml.pinns.problems.sine_gordon import SineGordon
 from sciml.pinns.problems.solitons import Solitons
 from sciml.pinns.problems.study import (
     BackwardStep,
+    BurgersInPlane,
+    GrayScottForLong,
     HeatAroundDiscs,
     HeatForLong,
     HeatInBall,
@@ -71,6 +73,7 @@ __all__ = [
     "BlackScholesBarenblatt",
     "Breather",
     "Burgers",
+    "BurgersInPlane",
     "Cavity",
     "ChaoticKuramotoSivashinsky",
     "Convection",
@@ -81,6 +84,7 @@ __all__ = [
     "GeometricBasket",
     "GinzburgLandau",
     "GrayScott",
+    "GrayScottForLong",
     "HamiltonJacobiBellman",
     "Heat",
     "HeatAroundDiscs",

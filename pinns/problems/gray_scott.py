@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import xarray
 
 _DERIVATIVES = Partials([(2,), (0, 0), (1, 1)], dim=3)
-_DIFFUSIVITY = 0.2, 0.1
-_FEED, _REMOVAL, _RATE = 40.0, 100.0, 1000.0
 
 
 @describable
@@ -43,9 +41,9 @@ class GrayScott(Problem):
     -----
     The starts jump by 1e-4 where the period closes, and so do their slopes, which diffusion smooths; so the
     lift decays, as that of `AllenCahn`, at the rate of the feed.  Source: Wang, Li, Chen and Perdikaris,
-    PirateNets, J. Mach. Learn. Res. 25 (2024).  PINNacle has another problem of this name, without boundary
-    conditions.  Reference: 256^2 points and steps of 1/1024; three quarters of the points or twice the step
-    change it by 9e-6.
+    PirateNets, J. Mach. Learn. Res. 25 (2024); for PINNacle's problem of this name see `GrayScottForLong`.
+    Reference: 256^2 points and steps of 1/1024; three quarters of the points or twice the step change it by
+    9e-6.
 
     Examples
     --------
@@ -61,11 +59,9 @@ class GrayScott(Problem):
     source: ClassVar[str] = "Wang, Li, Chen, Perdikaris (2024)"
     grid: ClassVar[tuple[int, ...]] = (65, 65, 21)
     outputs: ClassVar[int] = 2
-    ansatz: ClassVar[Ansatz] = Ansatz(
-        ("initial_u", "initial_v"),
-        lift=lambda x: torch.exp(-_FEED * x[:, 2:]) * torch.stack([_fed(x), _eater(x)], dim=1),
-        factor=lambda x: 1 - torch.exp(-_FEED * x[:, 2:]),
-    )
+    diffusivity: ClassVar[tuple[float, float]] = (0.2, 0.1)
+    rates: ClassVar[tuple[float, float, float]] = (40.0, 100.0, 1000.0)
+    sharpness: ClassVar[float] = 10.0
 
     @property
     def domain(self) -> Domain:
@@ -75,18 +71,32 @@ class GrayScott(Problem):
     def conditions(self) -> tuple[Condition, ...]:
         return (
             *all_periodic([0, 1], 2),
-            Initial(_fed, component=0, name="initial_u"),
-            Initial(_eater, component=1, name="initial_v"),
+            Initial(self._fed, component=0, name="initial_u"),
+            Initial(self._eater, component=1, name="initial_v"),
+        )
+
+    @property
+    def ansatz(self) -> Ansatz:
+        feed = self.rates[0]
+        return Ansatz(
+            ("initial_u", "initial_v"),
+            lift=lambda x: torch.exp(-feed * x[:, 2:]) * self.start(x),
+            factor=lambda x: 1 - torch.exp(-feed * x[:, 2:]),
         )
 
     def residual(self, u: Function, x: Tensor) -> dict[str, Tensor]:
         value, by = _DERIVATIVES(u, x)
-        rates, laplacians = by[2,].unbind(1), (by[0, 0] + by[1, 1]).unbind(1)
-        eaten = _RATE * value[:, 0] * value[:, 1] ** 2
+        changes, laplacians = by[2,].unbind(1), (by[0, 0] + by[1, 1]).unbind(1)
+        feed, removal, rate = self.rates
+        eaten = rate * value[:, 0] * value[:, 1] ** 2
         return {
-            "fed": rates[0] - _DIFFUSIVITY[0] * laplacians[0] - _FEED * (1 - value[:, 0]) + eaten,
-            "eater": rates[1] - _DIFFUSIVITY[1] * laplacians[1] + _REMOVAL * value[:, 1] - eaten,
+            "fed": changes[0] - self.diffusivity[0] * laplacians[0] - feed * (1 - value[:, 0]) + eaten,
+            "eater": changes[1] - self.diffusivity[1] * laplacians[1] + removal * value[:, 1] - eaten,
         }
+
+    def start(self, x: Tensor) -> Tensor:
+        """Both components at points (n, 3), (n, 2)."""
+        return torch.stack([self._fed(x), self._eater(x)], dim=1)
 
     def solve(self) -> Solution:
         return certified(self, self._found, 256, 1 / 1024)
@@ -96,21 +106,19 @@ class GrayScott(Problem):
 
     def _found(self, grid: Grid, **settings: Any) -> xarray.Dataset:
         return gray_scott.solve(
-            as_start(_fed),
-            as_start(_eater),
+            as_start(self._fed),
+            as_start(self._eater),
             grid,
-            diffusivity=_DIFFUSIVITY,
-            rates=(_FEED, _REMOVAL, _RATE),
+            diffusivity=self.diffusivity,
+            rates=self.rates,
             times=times_of(self),
             **settings,
         )
 
+    def _fed(self, x: Tensor) -> Tensor:
+        away = (x[:, 0] + 0.05) ** 2 + (x[:, 1] + 0.02) ** 2
+        return 1 - torch.exp(-self.sharpness * away)
 
-def _fed(x: Tensor) -> Tensor:
-    away = (x[:, 0] + 0.05) ** 2 + (x[:, 1] + 0.02) ** 2
-    return 1 - torch.exp(-10 * away)
-
-
-def _eater(x: Tensor) -> Tensor:
-    away = (x[:, 0] - 0.05) ** 2 + (x[:, 1] - 0.02) ** 2
-    return torch.exp(-10 * away)
+    def _eater(self, x: Tensor) -> Tensor:
+        away = (x[:, 0] - 0.05) ** 2 + (x[:, 1] - 0.02) ** 2
+        return torch.exp(-self.sharpness * away)

@@ -14,16 +14,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from sciml.datasets import burgers
 from sciml.errors import ConfigError
+from sciml.grid import Grid
 from sciml.jacobian import jacobian
 from sciml.objective import roots
 from sciml.pinns import problems
 from sciml.pinns.fingerprints import kronecker
 from sciml.pinns.networks import MLP, Waves
 from sciml.pinns.problems.study import PUBLISHED
+from sciml.pinns.problems.study.burgers import _evolved
 from sciml.pinns.problems.study.patches import Interfaces, Kinked, conductivity, supply
 from sciml.pinns.problems.study.poisson import _fitted, _series
 from sciml.pinns.problems.study.wave import _start
+from sciml.pinns.problems.tables import periodic_grid
 from sciml.pinns.recipe import Recipe
 from sciml.streams import Streams
 
@@ -187,6 +191,36 @@ def missed(u: Tensor) -> float:
     bent = u[2:, 1:-1, 1:-1] + u[:-2, 1:-1, 1:-1] - 2 * inner
     bent = bent + 2 * (u[1:-1, 2:, 1:-1] + u[1:-1, :-2, 1:-1] - 2 * inner)
     return float((rate - bent * 32**2).square().mean().sqrt())
+
+
+def test_start_of_the_flow_is_the_series_of_its_program() -> None:
+    problem = problems.BurgersInPlane(seed=5)
+    random = np.random.RandomState(5)
+    sizes, means = [[random.randn(4, 4) for _ in range(2)] for _ in range(2)], random.randn(2)
+    nodes = np.linspace(0, 4, 512)
+    x, y = np.meshgrid(nodes, nodes, indexing="ij")
+    flows = []
+    for sines, cosines in sizes:
+        angles = [(i, j, 2 * math.pi * (i * x + j * y)) for i in range(4) for j in range(4)]
+        flows.append(sum(sines[i, j] * np.sin(a) + cosines[i, j] * np.cos(a) for i, j, a in angles))
+    wanted = 2 * np.stack(flows) / np.max(flows) + means[:, None, None]
+    some = torch.from_numpy(np.stack([x, y, 0 * x], axis=-1)[::37, ::41].reshape(-1, 3))
+    assert np.abs(problem.start(some).T.numpy() - wanted[:, ::37, ::41].reshape(2, -1)).max() < 1e-12
+    with pytest.raises(ConfigError, match="seed must not be negative"):
+        problems.BurgersInPlane(seed=-1)
+
+
+def test_flow_in_the_plane_is_that_of_one_equation() -> None:
+    """Along its waves w is carried by itself alone: Burgers' equation, which another solver solves."""
+    x = torch.linspace(0, 1, 129, dtype=torch.float64)[:-1].numpy()
+    start = np.stack([np.cos(2 * math.pi * x)[:, None] + 0 * x, 0.5 + 0 * x[:, None] + 0 * x])
+    grid = periodic_grid(problems.BurgersInPlane(), 128)
+    times = np.array([0.0, 0.05, 0.1])
+    found = _evolved(start, grid, times)
+    line = Grid.box((128,), location="node", periodic=True)
+    wanted = burgers.solve(start[0, :, 0], line, viscosity=0.001, times=times)["u"].values
+    assert np.abs(found[:, 0] - wanted[:, :, None]).max() < 1e-6  # steps of 1/200 of order 4
+    assert np.abs(found[:, 1] - 0.5).max() < 1e-12
 
 
 @pytest.mark.parametrize("name", ["Poisson2d-CG", "NS2d-CG"])
