@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sciml.cores import available_cores
 from sciml.dataset_content import Values as Stored
 from sciml.dataset_content import prepare
 from sciml.dataset_writer import write_file
 from sciml.datasets.generator import Generator, Values
-from sciml.datasets.parallel import available_cores, map_in_processes
+from sciml.datasets.parallel import map_in_processes
 from sciml.errors import ConfigError, DataError
 from sciml.files import dump_json, locked_folder, write_bytes_atomic
 from sciml.grid import Grid

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which a container or a scheduler limits."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def map_in_processes(

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sciml.cores import available_cores
 from sciml.errors import ConfigError
 from sciml.streams import Stream
 
@@ -129,7 +130,7 @@ class ReadAhead:
     read : callable
         The key of a step, such as its rows, to tensors; must be picklable.
     workers : int
-        Processes, at least 1.
+        Processes, at least 1; not more than there are cores are started, which is no matter of what is read.
     start : "fork", "spawn" or "forkserver", optional
         How they are started; by default as Python does on this system.
     """
@@ -141,7 +142,7 @@ class ReadAhead:
         *,
         start: Literal["fork", "spawn", "forkserver"] | None = None,
     ) -> None:
-        self.read, self.workers, self.start = read, workers, start
+        self.read, self.workers, self.start = read, min(workers, available_cores()), start
         self._loader: Iterator[tuple[Tensor, ...]] | None = None
         self._next: tuple[int, int] | None = None  # (seed, step) that the loader delivers next
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sciml.cli.output import emit_json
 from sciml.cli.status import EXTRAS
+from sciml.cores import available_cores
 
 # Distribution names, in the order in which they are shown.
 PACKAGES = (
@@ -37,7 +38,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "cpu": {"cores": os.cpu_count(), "usable_cores": _usable_cores(), "memory_gib": _memory()},
+        "cpu": {"cores": os.cpu_count(), "usable_cores": available_cores(), "memory_gib": _memory()},
         **_torch(),
         "hdf5": _hdf5(),
         "netcdf4": _version("netCDF4"),
@@ -63,12 +64,6 @@ def _version(distribution: str) -> str | None:
 
 def _present(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> float | None:

@@ -30,7 +30,7 @@ from sciml.comparison.contest import Plan
 from sciml.comparison.flops import flops_per_step
 from sciml.comparison.isolation import Tell
 from sciml.comparison.unit import Unit
-from sciml.datasets.parallel import available_cores
+from sciml.cores import available_cores
 from sciml.errors import ConfigError
 from sciml.training import Step, Training
 

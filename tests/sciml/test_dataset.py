@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sciml import dataset_writer
+from sciml.cores import available_cores
 from sciml.dataset import Dataset, Field, Provenance, open_dataset, write_dataset
 from sciml.dataset_content import prepare
 from sciml.description import build, describe
@@ -310,7 +311,10 @@ def test_forked_loader_workers_open_their_own(data: Dataset) -> None:
             handle = data._source._handle
             return values, handle is not held and handle.process == os.getpid()
 
-    loader = torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=2, multiprocessing_context="fork")
+    workers = min(2, available_cores())  # more than there are cores, and torch warns
+    loader = torch.utils.data.DataLoader(
+        Rows(), batch_size=2, num_workers=workers, multiprocessing_context="fork"
+    )
     batches = list(loader)
     np.testing.assert_array_equal(torch.cat([x[:, 0] for x, _ in batches]), arrays()["a"])
     assert all(bool(own.all()) for _, own in batches)
