@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 # Small problems: a second thread costs more than it brings (30 s instead of 1 s for one test while another
 # process competes for the cores), and results vary with the count.  Read when torch, numpy and scipy load,
@@ -35,6 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="module")
+def tool(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The program in ``tools/`` that a module of tests is named after, or names as its ``TOOL``."""
+    name = getattr(request.module, "TOOL", Path(request.module.__file__).stem.removeprefix("test_"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield import_module(name)
 
 
 @pytest.fixture(scope="session")

@@ -203,7 +203,7 @@ def leaderboard(path: Path, results: Path) -> tuple[Path, str]:
         "Classical solvers and trivial predictors stand in each table.\n",
     ]
     for script in sorted(results.glob("*/command.sh")):
-        rows = Rows(script.parent).read()
+        rows = Rows(script.parent, needs=("kind",)).read()
         command = script.read_text(encoding="utf-8").strip()
         parts += [f"```bash\n{command}\n```\n", Table.of(rows).markdown()]
     return path, "\n".join(parts) + "\n"

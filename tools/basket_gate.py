@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sciml.files import write_json_atomic
 from sciml.pinns.problems import Basket
 from sciml.pinns.problems.greeks import Greeks, greeks, greeks_by_paths
 from sciml.pinns.recipes import RECIPES, suited
@@ -76,7 +77,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
             "markets within 0.3 % and three standard errors": int(within.sum()),
             **of_greeks(greeks(problem, u, x), paths),
         }
-    (arguments.output / "gate.json").write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+    write_json_atomic(arguments.output / "gate.json", row)
     return row
 
 

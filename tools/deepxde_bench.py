@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from deepxde_problems import PROBLEMS, Array, Example, count
 from torch import nn
 
 from sciml.calling import parameter_count
+from sciml.comparison.rows import Rows
 from sciml.optimizers import SelfScaledBroyden
 from sciml.pinns import from_deepxde
 from sciml.pinns.deepxde_import import imported, precision
@@ -195,7 +195,7 @@ def ours(name: str, folder: Path, seed: int, points: float, goal: dict[str, Any]
     }
 
 
-def run(options: argparse.Namespace, folder: Path) -> None:
+def run(options: argparse.Namespace, rows: Rows, folder: Path) -> None:
     torch.set_num_threads(1)
     for seed in options.seeds:
         for name in options.problems or SETTINGS:
@@ -206,21 +206,15 @@ def run(options: argparse.Namespace, folder: Path) -> None:
                 "points": options.points or setting.points,
                 "iterations": options.iterations or setting.iterations,
             }
-            if any(key.items() <= row.items() for row in read(options.rows)):
+            if rows.having(key):
                 continue
             with contextlib.redirect_stdout(io.StringIO()):  # DeepXDE prints
                 first = theirs(name, folder, seed, key["points"], key["iterations"])
                 second = ours(name, folder, seed, key["points"], first)
             versions = {"torch": torch.__version__, "deepxde": version("deepxde")}
             row = {**key, **versions, "theirs": first, "ours": second}
-            options.rows.parent.mkdir(parents=True, exist_ok=True)
-            with options.rows.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            rows.append(row)
             print(shown(row), flush=True)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def shown(row: dict[str, Any]) -> str:
@@ -237,14 +231,14 @@ def shown(row: dict[str, Any]) -> str:
     )
 
 
-def table(options: argparse.Namespace) -> None:
+def table(rows: Rows) -> None:
     print(
         "| problem | seed | share of iterations | of points | final error of DeepXDE | "
         "its seconds to that error (to the end) | our seconds to that error | times sooner (than its end) | "
         "our error at seconds | its weights | ours |"
     )
     print("|---" * 11 + "|")
-    for row in read(options.rows):
+    for row in rows.read():
         print(shown(row))
 
 
@@ -257,13 +251,14 @@ def main() -> None:
     parser.add_argument("--iterations", type=float)
     parser.add_argument("--rows", type=Path, default=ROWS)
     options = parser.parse_args()
+    rows = Rows(options.rows.parent, options.rows.name)
     if options.command == "table":
-        table(options)
+        table(rows)
         return
     data = os.environ.get("SCIML_TEST_DATA")
     if not data:
         parser.error("SCIML_TEST_DATA must name the folder that holds deepxde/Burgers.npz and the others.")
-    run(options, Path(data) / "deepxde")
+    run(options, rows, Path(data) / "deepxde")
 
 
 if __name__ == "__main__":

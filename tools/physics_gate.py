@@ -14,7 +14,6 @@ that are there already are not run again, and one that was cut off goes on from 
 0 if the last beats both of the first for every seed.  A row takes a minute or two on two cores.
 """
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 import sciml
+from sciml.comparison.rows import Rows
 from sciml.datasets import Darcy
 from sciml.objective import Objective
 from sciml.operators import FNO
@@ -75,18 +75,16 @@ def trained(folder: Path, data: sciml.Dataset, method: str, seed: int) -> dict[s
 def main(folder: Path, seeds: int = 3) -> bool:
     """Run what is missing, print the table, and tell whether the equation helped for every seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    file, rows = folder / "darcy.h5", folder / "rows.jsonl"
+    file, rows = folder / "darcy.h5", Rows(folder)
     if not file.exists():
         Darcy(resolution=32).make(file, train=INPUTS, valid=0, test=TEST)
     data = sciml.open_dataset(file)
-    found = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
-    done = {(row["method"], row["seed"]): row for row in found}
+    done = {(row["method"], row["seed"]): row for row in rows.read()}
     for seed in range(seeds):
         for method in METHODS:
             if (method, seed) not in done:
                 row = done[method, seed] = trained(folder, data, method, seed)
-                with rows.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
+                rows.append(row)
                 print(row, flush=True)
     print("| method | " + " | ".join(f"seed {seed}" for seed in range(seeds)) + " | mean | seconds |")
     print("|---" * (seeds + 3) + "|")

@@ -10,45 +10,35 @@ that other work beside it does not count: run it with OMP_NUM_THREADS=1.
 
 import json
 import math
-import platform
 import statistics
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import torch
 from pinn_claims import CLAIMS, Claim
+from trainings import ENDLESS, error_of, for_seconds, machine, main
 
+from sciml.comparison.rows import Rows
 from sciml.description import describe
-from sciml.errors import DivergedError
 from sciml.pinns import Attempt, Recipe, climb, march
 from sciml.pinns.problem import Problem
 
 SEEDS = 3
 METHOD, BASELINE = "method", "baseline"
-_ENDLESS = 10**6
 
 
 def endless(recipe: Recipe) -> Recipe:
     """The same with a last stage that the clock ends."""
     *first, last = recipe.stages
-    return replace(recipe, stages=(*first, replace(last, steps=_ENDLESS)))
+    return replace(recipe, stages=(*first, replace(last, steps=ENDLESS)))
 
 
 def trained(problem: Problem, recipe: Recipe, seconds: float, seed: int) -> dict[str, Any]:
     """What a row says of a training that the clock ends; one that diverges has an infinite error."""
     attempt = Attempt(problem, endless(recipe), seed=seed)
-    started = time.process_time()
-    diverged = False
-    try:
-        for _ in attempt.steps(every=_ENDLESS):
-            if time.process_time() - started > seconds:
-                break
-    except DivergedError:
-        diverged = True
-    spent = time.process_time() - started
+    spent, diverged = for_seconds(attempt, seconds)
     found = told(problem, attempt.run.model, [attempt.run.history], spent)
     return found | {"relative_l2": math.inf} if diverged else found
 
@@ -84,46 +74,32 @@ def beside(claim: Claim) -> str:
     return json.dumps([claim.problem.fingerprint(), describe(claim.baseline), budget])
 
 
-def main(action: str, folder: Path, names: list[str]) -> None:
-    file = folder / "rows.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    if action == "table":
-        print("\n".join(table(rows)))
-        return
-    for seed in range(SEEDS):
-        for name in names or CLAIMS:
-            for way in (METHOD, BASELINE):
-                if any(is_of(row, name, seed, way) for row in rows):
-                    continue
-                row = measured(name, seed, way, rows) | {"name": name, "seed": seed, "way": way}
-                rows.append(row)
-                folder.mkdir(parents=True, exist_ok=True)
-                with file.open("a") as out:
-                    out.write(json.dumps(row) + "\n")
-                print(f"{name}, {way}, seed {seed}: {row['relative_l2']:.2e}", flush=True)
+def run(rows: Rows, names: list[str]) -> None:
+    """Those that are not there yet."""
+    for seed, name, way in product(range(SEEDS), names or CLAIMS, (METHOD, BASELINE)):
+        key = {"name": name, "seed": seed, "way": way}
+        if not rows.having(key):
+            row = measured(name, seed, way, rows) | key
+            rows.append(row)
+            print(f"{name}, {way}, seed {seed}: {row['relative_l2']:.2e}", flush=True)
 
 
-def is_of(row: dict[str, Any], name: str, seed: int, way: str) -> bool:
-    return (row["name"], row["seed"], row["way"]) == (name, seed, way)
-
-
-def measured(name: str, seed: int, way: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def measured(name: str, seed: int, way: str, rows: Rows) -> dict[str, Any]:
     """A row without its name, from a training or from another method's baseline."""
     claim = CLAIMS[name]
     if way == METHOD:
         found = method_of(claim, seed)
     else:
-        for other in rows:
-            if is_of(other, other["name"], seed, way) and beside(CLAIMS[other["name"]]) == beside(claim):
+        for other in rows.having({"seed": seed, "way": way}):
+            if beside(CLAIMS[other["name"]]) == beside(claim):
                 return other
-        seconds = next(row["seconds"] for row in rows if is_of(row, name, seed, METHOD))
-        found = trained(claim.problem, claim.baseline, seconds, seed)
+        (own,) = rows.having({"name": name, "seed": seed, "way": METHOD})
+        found = trained(claim.problem, claim.baseline, own["seconds"], seed)
     return {
         "problem": type(claim.problem).__name__,
         "fingerprint": claim.problem.fingerprint(),
         **found,
-        "threads": torch.get_num_threads(),
-        "processor": platform.processor() or platform.machine(),
+        **machine(),
     }
 
 
@@ -136,7 +112,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     for name in CLAIMS:
         own = [row for row in rows if row["name"] == name]
         errors = {
-            way: {row["seed"]: row["relative_l2"] for row in own if row["way"] == way}
+            way: {row["seed"]: error_of(row["relative_l2"]) for row in own if row["way"] == way}
             for way in (METHOD, BASELINE)
         }
         seeds = sorted(errors[METHOD].keys() & errors[BASELINE].keys())
@@ -144,7 +120,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
             continue
         ratios = [errors[METHOD][seed] / errors[BASELINE][seed] for seed in seeds]
         shown = [", ".join(f"{errors[way][seed]:.2g}" for seed in seeds) for way in (METHOD, BASELINE)]
-        mean = math.exp(statistics.fmean(map(math.log, ratios)))
+        mean = math.prod(ratios) ** (1 / len(ratios))
         seconds = statistics.fmean(row["seconds"] for row in own)
         lines.append(
             f"| {name} | {own[0]['problem']} | {shown[0]} | {shown[1]} | {mean:.2g} | {seconds:.0f} | "
@@ -161,6 +137,4 @@ def verdict(ratios: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("run", "table") or set(sys.argv[3:]) - set(CLAIMS):
-        sys.exit(f"{__doc__}\nnames: {', '.join(CLAIMS)}")
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main(__doc__, CLAIMS, run, table)

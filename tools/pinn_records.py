@@ -9,15 +9,13 @@ off goes on from its checkpoint, and a row that is there is not run again.  Give
 OMP_NUM_THREADS; rows tell it.
 """
 
-import json
-import platform
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from trainings import machine, main
 
+from sciml.comparison.rows import Rows
 from sciml.pinns import Attempt, Recipe, march, problems
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipes import PRECISE, SHARP, SMALL, WAVES, WINDOW
@@ -104,28 +102,19 @@ def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
         "seconds_to_bar": below[0] if below and entry.windows == 1 else None,
         "steps": sum(history[-1]["step"] for history in histories),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "threads": torch.get_num_threads(),
-        "processor": platform.processor() or platform.machine(),
+        **machine(),
     }
 
 
-def main(action: str, folder: Path, names: list[str]) -> None:
-    file = folder / "rows.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    if action == "table":
-        print("\n".join(table(rows)))
-        return
+def run(rows: Rows, names: list[str]) -> None:
+    """Those that are not there yet."""
     for seed in range(max(entry.seeds for entry in ENTRIES.values())):
         for name in names or [name for name in ENTRIES if "/" not in name]:
-            entry = ENTRIES[name]
-            known = any(row["name"] == name and row["seed"] == seed for row in rows)
-            if known or seed >= entry.seeds:
+            entry, key = ENTRIES[name], {"name": name, "seed": seed}
+            if seed >= entry.seeds or rows.having(key):
                 continue
-            row = {"name": name, "seed": seed} | solved(entry, seed, folder / "runs" / f"{name}-{seed}")
+            row = key | solved(entry, seed, rows.path.parent / "runs" / f"{name}-{seed}")
             rows.append(row)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
             print(f"{name} {seed}: {row['relative_l2']:.2e} after {row['seconds']:.0f} s", flush=True)
 
 
@@ -158,6 +147,4 @@ def _errors(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("run", "table") or set(sys.argv[3:]) - set(ENTRIES):
-        sys.exit(f"{__doc__}\nnames: {', '.join(ENTRIES)}")
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main(__doc__, ENTRIES, run, table)

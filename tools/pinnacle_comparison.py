@@ -17,11 +17,7 @@ away; give one thread by OMP_NUM_THREADS.  A row that is there is not run again;
 anew.
 """
 
-import contextlib
-import json
 import math
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,8 +31,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
+from trainings import ENDLESS, error_of, for_seconds, machine, main
 
-from sciml.errors import DivergedError
+from sciml.comparison.rows import Rows
 from sciml.pinns import Attempt, Recipe, Residual, Stage
 from sciml.pinns.networks import MLP
 from sciml.pinns.problem import Problem
@@ -48,7 +45,6 @@ from sciml.streams import Stream
 
 SEEDS = 3
 EVERY = 1000  # steps between choices
-_ENDLESS = 10**9
 _CHOOSING = PINNACLE(every=EVERY, candidates=4, reference=100, sketch=1024)
 CHOOSER = "PINNACLE"
 WAYS: dict[str, Sampler] = {
@@ -144,7 +140,7 @@ def recipe(sampler: Sampler, points: Mapping[str, int]) -> Recipe:
     decay = partial(ExponentialLR, gamma=0.9 ** (1 / 2000))
     return Recipe(
         network=partial(MLP, width=32, depth=4),
-        stages=(Stage(partial(Adam, lr=1e-3), _ENDLESS, sampler, decay),),
+        stages=(Stage(partial(Adam, lr=1e-3), ENDLESS, sampler, decay),),
         points=points,
         hard=False,
         dtype=torch.float32,
@@ -163,15 +159,8 @@ def trained(
     attempt = Attempt(problem, recipe, seed=seed)
     if start is not None:
         attempt.model.load_state_dict(start)
-    before, diverged = time.process_time(), False
-    try:
-        with contextlib.closing(attempt.steps(every=_ENDLESS)) as steps:  # type: ignore[type-var]
-            for _ in steps:
-                if time.process_time() - before >= seconds:
-                    break
-    except DivergedError:
-        diverged = True
-    spent, model, objective = time.process_time() - before, attempt.run.model, attempt.objective
+    spent, diverged = for_seconds(attempt, seconds)
+    model, objective = attempt.run.model, attempt.objective
     assert isinstance(objective, Residual)
     errors = {"relative_l2": problem.relative_l2(model)}
     errors |= errors_of(objective.coefficients, problem.truth, problem.domain)
@@ -212,26 +201,22 @@ def solved(name: str, way: str, seed: int, folder: Path) -> dict[str, Any]:
         "seed": seed,
         **told,
         "choosing": timed.seconds,
-        "threads": torch.get_num_threads(),
-        "processor": platform.processor() or platform.machine(),
+        **machine(),
     }
 
 
-def main(action: str, folder: Path, names: list[str]) -> None:
-    file = folder / "rows.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    if action == "table":
-        print("\n".join([*table(rows), "", *costs(rows)]))
-        return
-    known = {(row["name"], row["way"], row["seed"]) for row in rows}
+def run(rows: Rows, names: list[str]) -> None:
+    """Those that are not there yet."""
     for seed, name, way in product(range(SEEDS), names or TRIALS, WAYS):
-        if (name, way, seed) in known:
-            continue
-        row = solved(name, way, seed, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as out:
-            out.write(json.dumps(row) + "\n")
-        print(f"{name}, {way}, seed {seed}: {row['errors']}", flush=True)
+        if not rows.having({"name": name, "way": way, "seed": seed}):
+            row = solved(name, way, seed, rows.path.parent)
+            rows.append(row)
+            print(f"{name}, {way}, seed {seed}: {row['errors']}", flush=True)
+
+
+def tables(rows: list[dict[str, Any]]) -> list[str]:
+    """Errors, then costs."""
+    return [*table(rows), "", *costs(rows)]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -244,7 +229,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         own = [row for row in rows if row["name"] == name]
         for error in own[0]["errors"] if own else ():
             found = {
-                way: {row["seed"]: row["errors"][error] for row in own if row["way"] == way} for way in WAYS
+                way: {row["seed"]: error_of(row["errors"][error]) for row in own if row["way"] == way}
+                for way in WAYS
             }
             shown = [
                 ", ".join(f"{by_seed[seed]:.2g}" for seed in sorted(by_seed)) for by_seed in found.values()
@@ -281,6 +267,4 @@ def mean(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("run", "table") or set(sys.argv[3:]) - set(TRIALS):
-        sys.exit(f"{__doc__}\nnames: {', '.join(TRIALS)}")
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main(__doc__, TRIALS, run, tables)

@@ -55,15 +55,33 @@ def untimed(row: Row) -> dict[str, Any]:
 
 
 class Rows:
-    """The file ``rows.jsonl`` of a comparison.
+    """A file of rows, ``rows.jsonl`` of a comparison or of any tool that keeps its results.
 
     A line that a killed writer left without its end is no row, and the next `append` removes it.  Writers
     exclude each other by a lock on the folder; where the file system has none (Windows, some network disks)
     let one process write at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by the first `append`.
+    name : str
+    needs : tuple of str
+        Entries that every row has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     rows = Rows(Path(folder))
+    ...     for seed in range(2):
+    ...         rows.append({"name": "fno", "seed": seed, "error": 0.1})
+    ...     rows.having({"name": "fno", "seed": 1})
+    [{'name': 'fno', 'seed': 1, 'error': 0.1}]
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, name: str = NAME, *, needs: tuple[str, ...] = ()) -> None:
+        self.path, self.needs = folder / name, needs
 
     def append(self, row: Row) -> None:
         """Add one row, durably; NaN and infinity become null."""
@@ -81,7 +99,7 @@ class Rows:
         Raises
         ------
         DataError
-            For a whole line that is not a JSON object with a kind: the file is damaged or another one.
+            For a whole line that is not a JSON object with all it needs: the file is damaged or another one.
         """
         if not self.path.exists():
             return []
@@ -90,14 +108,19 @@ class Rows:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-                row["kind"]
-            except (ValueError, KeyError, TypeError) as error:
+                if not isinstance(row, dict) or any(name not in row for name in self.needs):
+                    raise ValueError(f"not an object with {', '.join(self.needs) or 'names'}")
+            except ValueError as error:
                 raise DataError(
-                    f"{self.path}: line {number} is no row of a comparison ({error}). Remove that line to go "
-                    "on with the others."
+                    f"{self.path}: line {number} is no row ({error}). Remove that line to go on with the "
+                    "others."
                 ) from error
             rows.append(row)
         return rows
+
+    def having(self, entries: Row) -> list[dict[str, Any]]:
+        """Those that have all these entries."""
+        return [row for row in self.read() if entries.items() <= row.items()]
 
 
 def _end_of_lines(file: Any) -> int:

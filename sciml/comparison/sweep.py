@@ -96,7 +96,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder).absolute()
-        self.rows = Rows(self.folder)
+        self.rows = Rows(self.folder, needs=("kind",))
         self.presence = Presence(self.folder)
         self.threads = self.threads or max(1, torch.get_num_threads() // max(1, self.jobs))
         self._before = 0

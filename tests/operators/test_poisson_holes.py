@@ -1,8 +1,7 @@
 """What tools/poisson_holes.py trains, in small."""
 
-import sys
-from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,21 +10,17 @@ import torch
 from sciml.datasets.poisson import PoissonWithHoles
 from sciml.presets import Generated
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMALL: dict[str, Any] = {"generator": PoissonWithHoles(resolution=8), "counts": (10, 2, 3, 4)}
 
 
-@pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(TOOLS))
-    found = import_module("poisson_holes")
+@pytest.fixture(autouse=True)
+def few(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps, points and validations."""
     for name, value in (("TIMED", 4), ("POINTS", 20), ("JUDGED", 2)):
-        monkeypatch.setattr(found, name, value)
-    yield found
-    sys.modules.pop("poisson_holes", None)
+        monkeypatch.setattr(tool, name, value)
 
 
-def test_the_operator_is_affine_in_source_level_and_flux(tool: Any) -> None:
+def test_the_operator_is_affine_in_source_level_and_flux(tool: ModuleType) -> None:
     model = tool.model(0).double()
     generator = torch.Generator().manual_seed(0)
     x, places, numbers = (
@@ -39,7 +34,7 @@ def test_the_operator_is_affine_in_source_level_and_flux(tool: Any) -> None:
 
 
 def test_a_short_training_is_judged_on_the_split_of_the_benchmark_and_read_back(
-    tool: Any, tmp_path: Path
+    tool: ModuleType, tmp_path: Path
 ) -> None:
     made = Generated(SMALL["generator"], train=sum(SMALL["counts"]), valid=0, test=0)
     path = tmp_path / made.file_name("poisson-with-holes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from sciml.pinns.samplers import R3, RAD
 from sciml.streams import Streams
 from sciml.trainer import Phase, Trainer
 
+TOOL = "deepxde_problems"
 NAMES = ("burgers", "allen-cahn", "l-shape", "stokes", "reaction", "lorenz")
 
 
@@ -40,16 +40,9 @@ def dde() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def examples(dde: Any) -> ModuleType:
-    """The six problems of the side-by-side measurement."""
-    path = Path(__file__).resolve().parents[2] / "tools" / "deepxde_problems.py"
-    spec = importlib.util.spec_from_file_location("deepxde_problems", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "deepxde_problems", module)
-        spec.loader.exec_module(module)
-        yield module
+def examples(dde: Any, tool: ModuleType) -> ModuleType:
+    """The six problems of the side-by-side measurement, in that float type."""
+    return tool
 
 
 def everywhere(_: Any, there: bool) -> bool:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from sciml.comparison.rows import Rows
 from sciml.description import describe
 from sciml.pinns import Attempt
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
-
-@pytest.fixture(scope="module")
-def tool() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(TOOLS))
-        yield import_module("pinn_methods")
 
 
 def test_method_and_baseline_differ_on_a_problem_that_is_known(tool: ModuleType) -> None:
@@ -47,7 +37,7 @@ def test_every_claim_trains(tool: ModuleType) -> None:
             )
 
 
-def row(name: str, way: str, seed: int, error: float) -> dict[str, Any]:
+def row(name: str, way: str, seed: int, error: float | None) -> dict[str, Any]:
     fixed = {"problem": "P", "seconds": 2.0, "steps": 3, "parameters": 4}
     return {"name": name, "way": way, "seed": seed, "relative_l2": error, **fixed}
 
@@ -66,6 +56,8 @@ def test_the_table_pairs_seeds(tool: ModuleType) -> None:
         "2",
         "confirmed",
     ]
+    rows += [row("rad", "method", 0, 0.1), row("rad", "baseline", 0, None)]  # which diverged
+    assert tool.table(rows)[-1].endswith("| 0.1 | inf | 0 | 2 | confirmed |")
     assert tool.verdict([1.0, 2.0]) == "not confirmed" and tool.verdict([0.9, 1.1]) == "undecided"
 
 
@@ -80,14 +72,14 @@ def test_rows_that_are_there_are_not_run_again(
     )
     monkeypatch.setattr(tool, "CLAIMS", {"small": claim, "as small": claim})
     monkeypatch.setattr(tool, "SEEDS", 1)
-    tool.main("run", tmp_path, [])
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    kept = Rows(tmp_path)
+    tool.run(kept, [])
+    rows = kept.read()
     assert [r["way"] for r in rows] == ["method", "baseline"] * 2 and rows[1]["seconds"] >= 0.02
     # Both are set beside one training.
     assert {k: v for k, v in rows[1].items() if k != "name"} == {
         k: v for k, v in rows[3].items() if k != "name"
     }
-    before = (tmp_path / "rows.jsonl").read_bytes()
     monkeypatch.setattr(tool, "trained", None)
-    tool.main("run", tmp_path, ["small"])
-    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    tool.run(kept, ["small"])
+    assert kept.read() == rows

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
-
-@pytest.fixture(scope="module")
-def tool() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(TOOLS))
-        yield import_module("pinnacle_comparison")
+from sciml.comparison.rows import Rows
 
 
 def test_all_measure_as_often_and_rows_are_kept(
@@ -28,8 +18,9 @@ def test_all_measure_as_often_and_rows_are_kept(
     monkeypatch.setattr(tool, "TRIALS", {name: small[name] for name in ("inverse", "transfer")})
     monkeypatch.setattr(tool, "WAYS", {way: tool.WAYS[way] for way in (tool.CHOOSER, "uniform")})
     monkeypatch.setattr(tool, "SEEDS", 1)
-    tool.main("run", tmp_path, [])
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    kept = Rows(tmp_path)
+    tool.run(kept, [])
+    rows = kept.read()
     assert [(row["name"], row["way"]) for row in rows] == [
         (name, way) for name in ("inverse", "transfer") for way in (tool.CHOOSER, "uniform")
     ]
@@ -39,7 +30,6 @@ def test_all_measure_as_often_and_rows_are_kept(
     assert shared[0] == shared[1] and shared[2] == shared[3]
     assert (tmp_path / "starts" / "transfer-0.safetensors").exists()
     monkeypatch.setattr(tool, "solved", None)
-    before = (tmp_path / "rows.jsonl").read_bytes()
-    tool.main("run", tmp_path, [])
-    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    tool.run(kept, [])
+    assert kept.read() == rows
     assert tool.wins({0: 1.0, 1: 2.0}, {0: 2.0, 1: 2.0}, "R3") == "R3 1/2"

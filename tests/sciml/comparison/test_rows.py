@@ -52,11 +52,22 @@ def test_a_torn_last_line_is_no_row_and_goes_with_the_next_append(tmp_path: Path
 
 def test_a_damaged_whole_line_is_named(tmp_path: Path) -> None:
     rows = Rows(tmp_path)
-    rows.append(UNIT)
+    rows.append({"seed": 0})
+    with pytest.raises(DataError, match=r"line 1 is no row \(not an object with kind\)"):
+        Rows(tmp_path, needs=("kind",)).read()
     with rows.path.open("a") as file:
         file.write("[1, 2]\n")
-    with pytest.raises(DataError, match="line 2 is no row of a comparison"):
+    with pytest.raises(DataError, match="line 2 is no row"):
         rows.read()
+
+
+def test_rows_are_found_by_some_of_their_entries(tmp_path: Path) -> None:
+    rows = Rows(tmp_path, "other.jsonl")
+    for seed, curve in enumerate([[1.0], [2.0], [1.0]]):
+        rows.append({"name": "a", "seed": seed, "curve": curve})
+    assert [row["seed"] for row in rows.having({"name": "a", "curve": [1.0]})] == [0, 2]
+    assert rows.having({"name": "b"}) == [] and rows.having({"absent": None}) == []
+    assert len(rows.having({})) == 3 and (tmp_path / "other.jsonl").exists()
 
 
 def test_processes_append_side_by_side(tmp_path: Path) -> None:
