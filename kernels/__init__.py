@@ -33,6 +33,7 @@ from sciml.kernels.layer import spectral_layer
 from sciml.kernels.neighbor_sums import neighbor_sum, three_body, two_body
 from sciml.kernels.partials import Partials
 from sciml.kernels.plans import Plan, plan
+from sciml.kernels.polynomial import FullPolynomial
 from sciml.kernels.radial_product import RadialProduct
 from sciml.kernels.shared_blocks import SharedBlocks
 from sciml.kernels.spectral import frequency_range, spectral_conv
@@ -81,6 +82,7 @@ __all__ = [
     "WideLinear",
     "SharedBlocks",
     "RadialProduct",
+    "FullPolynomial",
     "FactoredAdam",
     "FactoredGradient",
     "recorded",

@@ -208,13 +208,13 @@ def enter(u: Function, x: Tensor, operators: Sequence[object], estimator: Estima
     """
     if (
         not isinstance(u, nn.Sequential)
-        or not _is_untouched(u, nn.Sequential)
+        or not is_untouched(u, nn.Sequential)
         or not isinstance(x, Tensor)
         or torch.is_autocast_enabled(x.device.type)
     ):
         return Direct(u, x)
     first, rest = next(iter(u), None), tuple(u)[1:]
-    if isinstance(first, SharedBlocks) and rest and _is_untouched(first, SharedBlocks):
+    if isinstance(first, SharedBlocks) and rest and is_untouched(first, SharedBlocks):
         following = _linear_map(rest[0])
         known = isinstance(estimator, Exact | SparseDirections) and all(map(is_laplacian, operators))
         if following is not None and known:
@@ -236,14 +236,14 @@ def moved(entrance: Entrance, sweep: Sweep) -> Sweep:
 
 
 def _linear_map(layer: nn.Module | None) -> LinearMap | None:
-    if isinstance(layer, WideLinear) and _is_untouched(layer, WideLinear):
+    if isinstance(layer, WideLinear) and is_untouched(layer, WideLinear):
         return layer.map
-    if isinstance(layer, nn.Linear) and _is_untouched(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) and is_untouched(layer, nn.Linear):
         return LinearMap(layer.weight.T, layer.bias)
     return None
 
 
-def _is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether calling it does what its class says: no parametrization, no hook, no forward of a subclass."""
     return type(module).forward is kind.forward and not (
         module._forward_hooks
@@ -263,7 +263,7 @@ def _adds_up(layers: tuple[nn.Module, ...]) -> bool:
     return (
         len(layers) == 2
         and isinstance(layers[0], _ELEMENTWISE)
-        and any(_is_untouched(layers[0], kind) for kind in _ELEMENTWISE)
+        and any(is_untouched(layers[0], kind) for kind in _ELEMENTWISE)
         and _linear_map(layers[1]) is not None
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 from torch import Generator, Tensor
 
 from sciml.kernels.derivatives import Derivative
-from sciml.kernels.entrance import Entrance, Function, enter, is_laplacian, moved
+from sciml.kernels.entrance import Entrance, Function, enter, is_laplacian, is_untouched, moved
 from sciml.kernels.estimators import Estimator, Exact
 from sciml.kernels.forms import (
     Form,
@@ -20,6 +21,7 @@ from sciml.kernels.forms import (
     values_of,
 )
 from sciml.kernels.plans import Plan, plan
+from sciml.kernels.polynomial import FullPolynomial
 from sciml.kernels.radial_product import RadialProduct
 from sciml.kernels.sweeps import Sweep, sweep
 
@@ -63,8 +65,12 @@ def evaluate(
     if draws is not None and draws < 1:
         raise ValueError(f"evaluate: draws must be at least 1, got {draws}.")
     source = torch.Generator().manual_seed(generator) if isinstance(generator, int) else generator
-    if isinstance(u, RadialProduct) and all(is_laplacian(operator) for operator in operators):
-        return _of_product(u, x, len(operators), estimator, source, draws)
+    if all(is_laplacian(operator) for operator in operators):
+        if isinstance(u, RadialProduct):
+            return _of_product(u, x, len(operators), estimator, source, draws)
+        if _is_closed(u, x, estimator):
+            value, *laplacians, _ = _of_polynomial(u, x, len(operators), draws)
+            return value, *laplacians
     return _evaluate(enter(u, x, operators, estimator), x, operators, estimator, source, draws)
 
 
@@ -77,10 +83,30 @@ def _of_product(
     draws: int | None,
 ) -> tuple[Tensor, ...]:
     """Value and Laplacians of a product by the product rule; only the factor that is a network is swept."""
+    if _is_closed(u.network, x, estimator):
+        value, *laplacians, outward = _of_polynomial(u.network, x, count, draws)
+        return u.combine(x, value, outward, laplacians)
     operators = [LineForm(2)] * count
     inside = enter(u.network, x, operators, estimator)
     value, *laplacians, outward = _evaluate(inside, x, operators, estimator, generator, draws, outward=True)
     return u.combine(x, value, outward, laplacians)
+
+
+def _is_closed(u: Function, x: Tensor, estimator: Estimator) -> TypeGuard[FullPolynomial]:
+    """Whether its exact Laplacian is wanted and is known in closed form."""
+    return (
+        isinstance(u, FullPolynomial)
+        and u.out_features == 1
+        and is_untouched(u, FullPolynomial)
+        and isinstance(estimator, Exact)
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+
+
+def _of_polynomial(u: FullPolynomial, x: Tensor, count: int, draws: int | None) -> tuple[Tensor, ...]:
+    """Value, Laplacians and x·∇u, as of `_evaluate`."""
+    value, outward, laplacian = u.derivatives(x)
+    return value, *[laplacian if draws is None else laplacian.expand(draws, -1)] * count, outward
 
 
 def _evaluate(

@@ -172,6 +172,11 @@ class Problem(ABC):
         return None
 
     @property
+    def flattens(self) -> bool:
+        """Whether the solution comes closer to polynomials of low degree the more coordinates there are."""
+        return False
+
+    @property
     def coefficients(self) -> Mapping[str, Kind]:
         """The unknown numbers and functions of an inverse problem."""
         return {}

@@ -14,6 +14,7 @@ from sciml.kernels.estimators import Exact, SparseDirections
 from sciml.kernels.factored_update import FactoredAdam
 from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.least_squares import LevenbergMarquardt
+from sciml.optimizers.polyak import Polyak
 from sciml.pinns.losses.backward_sde import BackwardSDE
 from sciml.pinns.losses.deep_ritz import DeepRitz
 from sciml.pinns.losses.forward_backward import ForwardBackward
@@ -21,6 +22,7 @@ from sciml.pinns.losses.sdgd import SDGD
 from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
+from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degree
 from sciml.pinns.networks.wide import WideMLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe, Stage
@@ -127,6 +129,16 @@ HUGE_DIM = replace(
 """For tens of thousands of coordinates and more: `HIGH_DIM` with exact derivatives, along as many lines as
 the first layer is wide, and with 6 instead of 12 bytes for each weight of that layer."""
 
+POLYNOMIAL = Recipe(
+    network=Polynomial,
+    stages=(Stage(Polyak, 7000, OnDevice(), fading=True),),
+    points=500,
+    dtype=torch.float32,
+    fit=fit_linear,
+)
+"""For many coordinates and solutions that lie near their Taylor polynomial: all coefficients of degree 2, of
+100 coordinates also of degree 3, from the best linear function on, with exact Laplacians in closed form."""
+
 PLAIN = Recipe(
     stages=(Stage(partial(Adam, lr=1e-3), 5000, Uniform(every=_NEVER)),),
     hard=False,
@@ -198,6 +210,7 @@ RECIPES = {
     "robust": ROBUST,
     "high-dim": HIGH_DIM,
     "huge-dim": HUGE_DIM,
+    "polynomial": POLYNOMIAL,
     "sdgd": SDGD_AS_PUBLISHED,
     "deep-bsde": DEEP_BSDE,
     "fbsnn": FBSNN,
@@ -214,11 +227,13 @@ RECIPES = {
 }
 
 
-def suited(problem: Problem) -> Recipe:
+def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     """What a problem is solved with unless something else is asked for.
 
     That is the recipe which it names; without one its number of coordinates decides: up to 20 it is `SMALL`,
-    up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.
+    up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000, where there are no more than a million
+    products of two coordinates, it is `POLYNOMIAL` instead if the solution is known to flatten
+    (`Problem.flattens`); not so with ``estimated``, where an estimator of second derivatives is asked for.
 
     Raises
     ------
@@ -243,7 +258,11 @@ def suited(problem: Problem) -> Recipe:
     """
     if problem.recipe is None:
         dim = problem.domain.dim
-        return SMALL if dim <= _FEW else HIGH_DIM if dim <= _MANY else HUGE_DIM
+        if dim <= _FEW:
+            return SMALL
+        if problem.flattens and highest_degree(dim) > 1 and not estimated:
+            return POLYNOMIAL
+        return HIGH_DIM if dim <= _MANY else HUGE_DIM
     if problem.recipe not in RECIPES:
         raise ConfigError(
             f"{type(problem).__name__}: its recipe is one of {', '.join(RECIPES)}, got {problem.recipe!r}."

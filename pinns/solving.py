@@ -216,7 +216,7 @@ def solve(
     >>> problem.relative_l2(run.model) < 1
     True
     """
-    chosen = suited(problem) if recipe is None else recipe
+    chosen = suited(problem, estimated=estimator is not None) if recipe is None else recipe
     chosen = chosen if estimator is None else replace(chosen, estimator=estimator)
     chosen = chosen if steps is None else chosen.scaled(steps)
     if recipe is None and problem.windows is not None:

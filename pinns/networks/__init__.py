@@ -7,6 +7,7 @@ from sciml.pinns.networks.gaussians import PIG
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_equation, fit_to_start
+from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degree
 from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
 from sciml.pinns.networks.wavelet import Wavelet
@@ -22,6 +23,7 @@ __all__ = [
     "PINNsFormer",
     "PIG",
     "SPINN",
+    "Polynomial",
     # around a network
     "FourierFeatures",
     "Waves",
@@ -30,6 +32,8 @@ __all__ = [
     "FactorizedLinear",
     "Wavelet",
     "fit_last_layer",
+    "fit_linear",
     "fit_to_equation",
     "fit_to_start",
+    "highest_degree",
 ]

@@ -90,6 +90,10 @@ class BallProblem(Problem):
     def ansatz(self) -> Ansatz:
         return Ansatz(("boundary",), factor=_inside)
 
+    @property
+    def flattens(self) -> bool:
+        return self.inner.flattens
+
     def build(
         self, network: Callable[[int, int], nn.Module], *, hard: bool = True, harmonics: int = 1
     ) -> nn.Module:

@@ -33,6 +33,9 @@ class Interaction(ABC):
     dim: int
     seed: int
 
+    flattens: ClassVar[bool]
+    """Whether it comes closer to its Taylor polynomial the more coordinates there are, see `Problem`."""
+
     @abstractmethod
     def values(self, x: Tensor) -> Tensor:
         """S at points (n, dim), (n,); also of jets."""
@@ -57,6 +60,7 @@ class _Neighbors(Interaction):
     seed: int
 
     bodies: ClassVar[int]
+    flattens: ClassVar[bool] = True
 
     @staticmethod
     @abstractmethod
@@ -153,6 +157,7 @@ class HiddenDirections(Interaction):
     seed: int
 
     count: ClassVar[int] = 10
+    flattens: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_dim(self, self.count)

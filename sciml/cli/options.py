@@ -165,9 +165,10 @@ class SolveOptions:
     recipe
         small: few weights and high accuracy, for up to 20 coordinates the default. robust: larger and
         patient, for systems. high-dim: random directions, the default above; huge-dim: exact derivatives
-        again, the default above 30 000. sharp: for fronts, layers and corners. precise: for smooth solutions
-        and the last digits. window: for --windows. plain, fresh, r3, rad: the baselines on which these
-        improve. sciml solve --list has all.
+        again, the default above 30 000. polynomial: all coefficients, up to 1000 coordinates the default for
+        solutions that flatten. sharp: for fronts, layers and corners. precise: for smooth solutions and the
+        last digits. window: for --windows. plain, fresh, r3, rad: the baselines on which these improve.
+        sciml solve --list has all.
     estimator
         How second derivatives are summed up, where the equation allows it: exact; sparse, along random
         coordinates; hutchinson, along random vectors of signs.

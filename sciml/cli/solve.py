@@ -104,7 +104,9 @@ def _asked(target: str | None, options: SolveOptions, like: Path | None) -> tupl
     problem, code = _problem(target, arguments, allow_code=options.allow_code)
     recipe, windows = options.recipe, options.windows
     if recipe is None:
-        recipe = next(name for name, known in RECIPES.items() if known is suited(problem))
+        estimated = options.estimator is not None or options.samples is not None
+        chosen = suited(problem, estimated=estimated)
+        recipe = next(name for name, known in RECIPES.items() if known is chosen)
         windows = problem.windows if windows is None else windows
     return problem, Asked(
         target,

@@ -18,6 +18,7 @@ from sciml.optimizers.multi_adam import MultiAdam
 from sciml.optimizers.muon import Muon
 from sciml.optimizers.natural_gradient import EnergyNaturalGradient
 from sciml.optimizers.newton_cg import NystromNewtonCG
+from sciml.optimizers.polyak import Polyak
 from sciml.optimizers.soap import soap
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MultiAdam",
     "Muon",
     "NystromNewtonCG",
+    "Polyak",
     "SelfScaledBroyden",
     "soap",
 ]

@@ -70,7 +70,7 @@ def test_points_are_made_in_the_precision_of_the_network(space: Ball | Box) -> N
 def test_the_number_of_coordinates_decides() -> None:
     dims = {20: SMALL, 21: HIGH_DIM, 30_000: HIGH_DIM, 30_001: HUGE_DIM}
     for dim, recipe in dims.items():
-        assert suited(problems.SineGordon(dim=dim)) is recipe
+        assert suited(problems.PoissonOfSines(dim=dim)) is recipe
     assert HIGH_DIM.estimator == SparseDirections(16) and HUGE_DIM.estimator == Exact()
     assert RECIPES["huge-dim"] is HUGE_DIM
 

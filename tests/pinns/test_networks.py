@@ -42,6 +42,7 @@ from sciml.pinns.networks import (
     ModifiedMLP,
     PINNsFormer,
     PirateNet,
+    Polynomial,
     Wavelet,
     Waves,
     WideMLP,
@@ -71,6 +72,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "PIG": partial(PIG, count=6, features=2, width=0.5, network=SMALL),
     "PIG, shared": partial(PIG, count=6, features=2, width=0.5, shared=True, network=SMALL),
     "SPINN": partial(SPINN, rank=3, network=SMALL),
+    "Polynomial": partial(Polynomial, degree=3),
 }
 each = pytest.mark.parametrize("factory", NETWORKS.values(), ids=NETWORKS)
 
@@ -104,10 +106,14 @@ class Cube(Problem):
 
 
 def at_work(network: nn.Module) -> nn.Module:
-    """In float64, with the blocks of a PirateNet faded in."""
+    """In float64, with the blocks of a PirateNet faded in and the coefficients of a polynomial drawn."""
     for name, parameter in network.named_parameters():
         if name.endswith("alpha"):
             nn.init.constant_(parameter, 0.4)
+    for module in network.modules():
+        if isinstance(module, Polynomial):
+            for parameter in module.parameters():
+                nn.init.normal_(parameter)
     return network.double()
 
 

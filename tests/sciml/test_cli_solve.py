@@ -13,7 +13,8 @@ import pytest
 import xarray
 
 from sciml.cli import main
-from sciml.cli.solve import Asked, recipe_of
+from sciml.cli.options import SolveOptions
+from sciml.cli.solve import Asked, _asked, recipe_of
 from sciml.kernels import Exact, Hutchinson, SparseDirections
 from sciml.pinns.report import write_report
 from sciml.run import RunFolder
@@ -203,6 +204,16 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["solve", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "sciml solve burgers --time-limit 60" in shown and "--json" in shown and "--list" in shown
+
+
+def test_a_polynomial_is_taken_where_solutions_flatten_unless_derivatives_are_estimated(run: Run) -> None:
+    command = ("solve", "sine-gordon", "--dim", "101", "--steps", "2")
+    status, shown, _ = run(*command, "--output", "run")
+    assert status == 0 and "best constant" in shown and "best linear network" in shown
+    found = json.loads(run(*command, "--output", "run", "--json")[1])
+    assert found["recipe"] == "polynomial" and found["parameters"] == 1 + 101 + 101**2
+    for asked in (SolveOptions(dim=101, estimator="sparse"), SolveOptions(dim=101, samples=4)):
+        assert _asked("sine-gordon", asked, None)[1].recipe == "high-dim"
 
 
 FAST = ("--steps", "2", "--recipe", "high-dim", "--json")

@@ -28,10 +28,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "MultiAdam": {"lr": 3e-2},
     "Muon": {"lr": 3e-2},
     "NystromNewtonCG": {"iterations": 1, "rank": 5, "every": 2, "products": 20},
+    "Polyak": {"lr": 0.1},
     "SelfScaledBroyden": {"iterations": 2},
     "soap": {"lr": 3e-2},
 }
-FIRST_ORDER = {"MultiAdam", "Muon", "soap"}
+FIRST_ORDER = {"MultiAdam", "Muon", "Polyak", "soap"}
 EACH = pytest.mark.parametrize("name", optimizers.__all__)
 
 
