@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import NOTHING, Generator, Values, halved, richardson
+from sciml.datasets.numerics.lids import FEW, Profile, flows, grading_of, profile_of
 from sciml.datasets.numerics.series import check_settings
-from sciml.datasets.numerics.stream_function import Flow, Line, StreamFunctionSolver
-from sciml.datasets.solutions import Function, labelled, on_grid
+from sciml.datasets.solutions import Function, labelled
 from sciml.description import describable
-from sciml.errors import ConfigError, DataError, DivergedError, ShapeError, nearest
+from sciml.errors import ConfigError, DivergedError, ShapeError
 from sciml.grid import Grid
 from sciml.schema import Field, Provenance
 
@@ -28,18 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Float = NDArray[np.float64]
-Profile = Callable[[Float], Float]
-
-LIDS: dict[str, Profile] = {
-    "sharp": np.ones_like,
-    "regularized": lambda x: 16 * x**2 * (1 - x) ** 2,
-    "parabolic": lambda x: 4 * x * (1 - x),
-}
-"""Lid profiles by name, largest speed 1."""
-
 _WAVES = 4  # of a random lid
 _DEGREE = 7  # of the splines that make the data
-_FEW = 6  # elements, below which a coarser grid is no help
 
 
 @describable
@@ -148,7 +137,7 @@ class Cavity(Generator):
             profile, reynolds[i] = self.draw(seed)
             lids[i] = profile(x)[:, None]
             try:
-                flow = _solved(profile, float(reynolds[i]), self._elements, _DEGREE, 1.0)[-1]
+                flow = flows(profile, float(reynolds[i]), self._elements, _DEGREE, 1.0)[-1]
             except DivergedError:
                 continue
             velocity[i], p[i] = flow.velocity(x, x), flow.pressure(x, x)
@@ -237,7 +226,7 @@ class CavitySolver:
         lids = inputs[:, 0, :, -1].detach().cpu().numpy().astype(np.float64)
         for fields, lid, reynolds in zip(found, lids, self.reynolds, strict=True):
             with contextlib.suppress(DivergedError):
-                flow = _solved(_profile(lid, grid), reynolds, self.elements, _DEGREE, 1.0)[-1]
+                flow = flows(profile_of(lid, grid), reynolds, self.elements, _DEGREE, 1.0)[-1]
                 fields[:2], fields[2] = flow.velocity(x, y), flow.pressure(x, y)
         return torch.from_numpy(found).to(device=inputs.device, dtype=inputs.dtype)
 
@@ -296,16 +285,15 @@ def solve(
     (('x', 'y'), 1.0)
     """
     whole = all(isinstance(n, Integral) for n in (resolution, elements, degree))
-    if not whole or resolution < 2 or elements < _FEW:
+    if not whole or resolution < 2 or elements < FEW:
         raise ConfigError(
-            f"cavity.solve: needs whole numbers, resolution >= 2 and elements >= {_FEW}, got {resolution}, "
+            f"cavity.solve: needs whole numbers, resolution >= 2 and elements >= {FEW}, got {resolution}, "
             f"elements={elements} and degree={degree}."
         )
     grid = _nodes(resolution)
     x = grid.axes[0].coordinates
-    profile = _profile(lid, grid)
-    grading = _grading(profile)
-    coarse, flow = _solved(profile, reynolds, elements, degree, grading)
+    profile = profile_of(lid, grid)
+    coarse, flow = flows(profile, reynolds, elements, degree, grading_of(profile))
     velocity = flow.velocity(x, x)
     change = math.nan
     if coarse is not None:
@@ -343,82 +331,3 @@ _EQUATION = (
 
 def _nodes(resolution: int) -> Grid:
     return Grid.box((resolution, resolution), location="node")
-
-
-def _profile(lid: str | ArrayLike | Function, grid: Grid) -> Profile:
-    """The lid as a function of x."""
-    who, line = "cavity.solve: lid", Grid(grid.axes[:1])
-    if isinstance(lid, str):
-        if lid not in LIDS:
-            raise ConfigError(f"{who} is one of {tuple(LIDS)}, got {lid!r}.{nearest(lid, LIDS)}")
-        return LIDS[lid]
-    values = on_grid(who, lid, line)
-    if callable(lid):
-        function = lid
-        return lambda x: np.broadcast_to(np.asarray(function(x), dtype=np.float64), x.shape)
-    if np.ndim(np.asarray(lid)) == 0:
-        return lambda x: np.full_like(x, values[0])
-    from scipy.interpolate import make_interp_spline
-
-    found: Profile = make_interp_spline(line.axes[0].coordinates, values, k=min(5, len(values) - 1))
-    return found
-
-
-_NEAR = 1e-6  # of a corner; a slope shows there
-
-
-def _corners(profile: Profile) -> Float:
-    """Of the lid at the two corners, relative to its largest speed."""
-    largest = np.abs(profile(np.linspace(0.0, 1.0, 1025))).max()
-    found: Float = np.abs(profile(np.array([_NEAR, 1 - _NEAR]))) / max(largest, np.finfo(np.float64).tiny)
-    return found
-
-
-def _grading(profile: Profile) -> float:
-    """How strongly elements shrink towards the walls: for a jump, a kink or no singularity in the corners."""
-    worst = _corners(profile).max()
-    return 4.0 if worst > 1e-2 else 3.0 if worst > _NEAR / 10 else 2.0
-
-
-def _solved(
-    profile: Profile, reynolds: float, elements: int, degree: int, grading: float
-) -> tuple[Flow | None, Flow]:
-    """The flow on 2/3 of the elements, where it is found there, and from it the flow on all of them."""
-    coarse = None
-    if elements >= _FEW:
-        with contextlib.suppress(DivergedError):
-            solver, walls = _setup(profile, 2 * elements // 3, degree, grading)
-            coarse = solver.solve(walls, reynolds=reynolds)
-    solver, walls = _setup(profile, elements, degree, grading)
-    return coarse, solver.solve(walls, reynolds=reynolds, start=coarse)
-
-
-def _setup(
-    profile: Profile, elements: int, degree: int, grading: float
-) -> tuple[StreamFunctionSolver, Float]:
-    """The solver, and what it is to know of the walls: psi = 0, and psi_y = lid at y = 1."""
-    solver = _solver(elements, degree, grading)
-    x, width = solver.x.points, solver.x.breaks[1]
-    speed = profile(x)
-    if not np.isfinite(speed).all():
-        raise DataError("cavity.solve: lid has values that are not finite.")
-    for corner, distance in zip(_corners(profile), (x, 1 - x), strict=True):
-        if corner > _NEAR / 10:
-            speed = speed * _ramp(distance / width)
-    walls = np.zeros((solver.x.size, solver.y.size))
-    walls[2:-2, -2] = speed
-    return solver, walls
-
-
-def _ramp(s: Float) -> Float:
-    """From 0 to 1 on [0, 1], in the space of the splines: degree 7, three derivatives vanish at the ends."""
-    s = np.clip(s, 0.0, 1.0)
-    return s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3)
-
-
-@lru_cache(maxsize=8)
-def _solver(elements: int, degree: int, grading: float) -> StreamFunctionSolver:
-    s = np.linspace(-1.0, 1.0, elements + 1)
-    breaks = (1 + np.tanh(grading * s) / math.tanh(grading)) / 2
-    line = Line(tuple(breaks.tolist()), degree)
-    return StreamFunctionSolver(line, line)

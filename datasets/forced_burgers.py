@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,9 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sciml.datasets.generator import NOTHING, Generator, Values, richardson
 from sciml.datasets.numerics.cells import redistributed
-from sciml.datasets.numerics.conservation import advection_change
 from sciml.datasets.numerics.finite_volume import cell_averages, weno5
-from sciml.datasets.numerics.pseudo_spectral import Modes
+from sciml.datasets.numerics.forced_cells import averages, sines, system_of
 from sciml.datasets.numerics.semilinear import Semilinear, run
 from sciml.datasets.numerics.series import check_settings, instants
 from sciml.datasets.solutions import Function, labelled, on_grid
@@ -163,7 +162,7 @@ class ForcedBurgers(Generator):
         """u (n, frames, resolution), and alpha, beta, gamma, each (n,).  A solution that blows up is NaN."""
         grid = self.grid.with_shape([self.refinement * self.resolution])
         coefficients, forcing = self.parameters(seeds)
-        initial = _forcing(grid, forcing[..., None, None])(0.0)
+        initial = sines(grid, forcing[..., None, None])(0.0)
         frames = self.evolve(initial, self.times, coefficients, forcing)
         return (cell_averages(frames[:, :, 0], self.refinement, 1), *coefficients)
 
@@ -181,7 +180,7 @@ class ForcedBurgers(Generator):
 
         def equation(alpha: Float, beta: Float, gamma: Float, *terms: Float) -> Semilinear:
             known = np.reshape(terms, (4, _TERMS, *alpha.shape))
-            return _system(grid, alpha, beta, gamma, _forcing(grid, known))
+            return system_of(grid, alpha, beta, gamma, sines(grid, known))
 
         return run(
             equation,
@@ -284,40 +283,6 @@ def _redistributed(averages: Float, count: int) -> Float:
     return redistributed(averages, *weno5(padded, at), count, at)
 
 
-def _forcing(grid: Grid, terms: Float) -> Callable[[float], Float]:
-    """Cell averages of delta at a time, for A, w, k, p of shape (4, 5, n, 1, 1): (n, 1, cells)."""
-    a, w, k, p = terms
-    half = k * grid.axes[0].spacing / 2
-    a = a * np.sin(half) / half  # the average of a sine over a cell
-    angle = k * grid.axes[0].coordinates + p
-    sine, cosine = a * np.sin(angle), a * np.cos(angle)
-
-    @lru_cache(maxsize=1)  # a step asks twice for its middle, and for its end, where the next one begins
-    def at(time: float) -> Float:
-        turns = [np.cos(w[j] * time) * sine[j] + np.sin(w[j] * time) * cosine[j] for j in range(len(a))]
-        return np.asarray(sum(turns[1:], turns[0]))
-
-    return at
-
-
-def _system(
-    grid: Grid,
-    alpha: Float | float,
-    beta: Float | float,
-    gamma: Float | float,
-    forcing: Callable[[float], Float] | None,
-) -> Semilinear:
-    """The equation for cell averages; derivatives of averages are averages of derivatives."""
-    axis = grid.axes[0]
-    modes = Modes(Grid((replace(axis, location="node"),)), degree=1)
-
-    def rate(coefficients: Complex, time: float) -> Complex:
-        change = -advection_change(modes.to_values(coefficients), alpha, axis.spacing)
-        return modes.to_modes(change if forcing is None else change + forcing(time))
-
-    return Semilinear(modes, beta * modes.laplacian - gamma * modes.derivative(0, 3), rate)
-
-
 def solve(
     initial: ArrayLike | Function,
     grid: Grid,
@@ -376,9 +341,9 @@ def solve(
         )
     if not (0 <= alpha < math.inf and 0 <= beta < math.inf and math.isfinite(gamma)):
         raise ConfigError(f"{who}: needs alpha >= 0 and beta >= 0, got {alpha=}, {beta=}, {gamma=}.")
-    averaged = None if forcing is None else partial(_averages, grid, forcing)
-    u = on_grid(who, _averages(grid, lambda _, x: initial(x), 0.0) if callable(initial) else initial, grid)
-    system = _system(grid, alpha, beta, gamma, averaged)
+    averaged = None if forcing is None else partial(averages, grid, forcing)
+    u = on_grid(who, averages(grid, lambda _, x: initial(x), 0.0) if callable(initial) else initial, grid)
+    system = system_of(grid, alpha, beta, gamma, averaged)
     frames = [u]
     for now, then in pairwise(at):
         # Bounded by the start and what the forcing adds until the next frame, seen at nine instants.
@@ -402,18 +367,3 @@ def solve(
         times=at,
         attributes={"equation": _EQUATION, "solver": _SOLVER, "alpha": alpha, "beta": beta, "gamma": gamma},
     )
-
-
-def _averages(grid: Grid, function: Callable[[float, Float], ArrayLike], time: float) -> Float:
-    """Over the cells of one axis, by Gauss's rule with four points."""
-    axis = grid.axes[0]
-    points, weights = np.polynomial.legendre.leggauss(4)
-    found = np.zeros(axis.size)
-    for point, weight in zip(points, weights, strict=True):
-        values = np.asarray(function(time, axis.coordinates + point * axis.spacing / 2), dtype=np.float64)
-        if values.shape not in ((), found.shape):
-            raise ShapeError(
-                f"forced_burgers.solve: functions of x must return shape {found.shape}, got {values.shape}."
-            )
-        found += weight / 2 * values
-    return found

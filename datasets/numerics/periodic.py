@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -93,6 +94,38 @@ def solved(
     UserWarning
         If ``relative_error`` is above the tolerance, and why.
     """
+    at = _checked(who, grid, times, step, refinement, tolerance)
+    instance = _Instance(who, equation, initial, grid, at, degree, components)
+    best, error = _refined(instance, step, refinement, tolerance)
+    h, factor = best.step, best.factor
+    if not best.finite:
+        raise DataError(
+            f"{who}: the solution blows up, with steps of {h:.2g} and {factor} times the points of the grid. "
+            "Give a shorter step or a finer grid, or ask for an earlier end."
+        )
+    found: dict[str, Any] = {"time_step": h, "refinement": factor, "spectral_tail": best.tail}
+    if step is not None:
+        return best.frames, found
+    worst = max(error, best.beyond)
+    if worst > tolerance:
+        reason = (
+            f"{factor} times the points of the grid leave waves out; give a smoother start or more points"
+            if best.beyond > error
+            else "less would take long, and chaotic solutions allow no less after a while; to go on, give "
+            f"refinement={factor} and a step below {h:.2g}"
+        )
+        warnings.warn(
+            f"{who}: the relative error of the result is about {worst:.2g}, more than the tolerance "
+            f"{tolerance:.2g}: {reason}.",
+            stacklevel=3,
+        )
+    return best.frames, {**found, "relative_error": worst}
+
+
+def _checked(
+    who: str, grid: Grid, times: ArrayLike, step: float | None, refinement: int | None, tolerance: float
+) -> Float:
+    """The times, if everything is in range."""
     at = np.array(instants(who, times))
     if not all(axis.periodic and axis.location == "node" for axis in grid.axes):
         raise ConfigError(
@@ -105,63 +138,82 @@ def solved(
             f"{who}: needs a positive step and tolerance and a whole number as refinement, got step={step}, "
             f"refinement={refinement} and tolerance={tolerance}."
         )
+    return at
 
-    def attempt(h: float, factor: int) -> tuple[Float, float, float]:
-        fine = grid.with_shape([factor * n for n in grid.shape])
-        start = _start(who, initial, grid, fine, components)[None]
-        modes = Modes(fine, degree=degree)
-        system = equation(modes)
-        if not np.isfinite(system.rate(system.start(start), float(at[0]))).all():
-            raise DataError(f"{who}: the rate of change of the start is not finite. Look at its range.")
-        frames: Float = run(lambda: system, start, at, step=h, block=1)[0]
-        return np.ascontiguousarray(restrict(frames, fine, grid)), *_tail(modes, frames)
 
-    def work(h: float, factor: int) -> float:
-        values = components * math.prod(factor * n for n in grid.shape)
-        return float(np.ptp(at)) / h * (values + _OVERHEAD)
+@dataclass(frozen=True)
+class _Run:
+    """Frames with one step and one grid, and the two shares of `_tail`."""
 
-    h, factor = step or _first_step(at), refinement or 1
-    frames, tail, beyond = attempt(h, factor)
-    error, before, spent = math.inf, math.inf, work(h, factor)
-    budget = _BUDGET if grid.rank == 1 else 2 * _BUDGET
+    step: float
+    factor: int
+    frames: Float
+    tail: float
+    beyond: float
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.frames).all())
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """What `solved` is asked for, with the times as an array."""
+
+    who: str
+    equation: Callable[[Modes], Semilinear]
+    initial: ArrayLike | Function
+    grid: Grid
+    times: Float
+    degree: int
+    components: int
+
+    def run(self, step: float, factor: int) -> _Run:
+        fine = self.grid.with_shape([factor * n for n in self.grid.shape])
+        start = _start(self.who, self.initial, self.grid, fine, self.components)[None]
+        modes = Modes(fine, degree=self.degree)
+        system = self.equation(modes)
+        if not np.isfinite(system.rate(system.start(start), float(self.times[0]))).all():
+            raise DataError(f"{self.who}: the rate of change of the start is not finite. Look at its range.")
+        frames: Float = run(lambda: system, start, self.times, step=step, block=1)[0]
+        return _Run(
+            step, factor, np.ascontiguousarray(restrict(frames, fine, self.grid)), *_tail(modes, frames)
+        )
+
+    def work(self, step: float, factor: int) -> float:
+        """In values."""
+        values = self.components * self._points(factor)
+        return float(np.ptp(self.times)) / step * (values + _OVERHEAD)
+
+    def allows(self, factor: int) -> bool:
+        """Whether the grid may be so fine."""
+        return factor <= _FINEST and self._points(factor) <= _POINTS
+
+    def _points(self, factor: int) -> int:
+        return math.prod(factor * n for n in self.grid.shape)
+
+
+def _refined(
+    instance: _Instance, step: float | None, refinement: int | None, tolerance: float
+) -> tuple[_Run, float]:
+    """The run with the step and grid that `solved` tells of, and the error of its step."""
+    now = instance.run(step or _first_step(instance.times), refinement or 1)
+    error, before, spent = math.inf, math.inf, instance.work(now.step, now.factor)
+    budget = _BUDGET if instance.grid.rank == 1 else 2 * _BUDGET
     while True:
-        room = factor < _FINEST and math.prod(2 * factor * n for n in grid.shape) <= _POINTS
-        wider = refinement is None and room and beyond > (tolerance if beyond < before / 8 else _POOR)
+        enough = tolerance if now.beyond < before / 8 else _POOR
+        wider = refinement is None and instance.allows(2 * now.factor) and now.beyond > enough
         finer = step is None and (wider or error > tolerance)
-        blown = not np.isfinite(frames).all()
-        left = (budget / 4 if blown else budget) - spent
-        next_step = h / 2 if finer else h
-        wider = wider and work(next_step, 2 * factor) <= left
-        needed = finer and not blown and math.isinf(error)  # for an estimate
-        if not (wider or finer) or (work(next_step, factor) > left and not needed):
-            break
-        h, factor = next_step, 2 * factor if wider else factor
-        coarse, before = frames, beyond if wider else before
-        frames, tail, beyond = attempt(h, factor)
-        spent += work(h, factor)
-        error = _change(frames, coarse) / 15
-    if not np.isfinite(frames).all():
-        raise DataError(
-            f"{who}: the solution blows up, with steps of {h:.2g} and {factor} times the points of the grid. "
-            "Give a shorter step or a finer grid, or ask for an earlier end."
-        )
-    found: dict[str, Any] = {"time_step": h, "refinement": factor, "spectral_tail": tail}
-    if step is not None:
-        return frames, found
-    worst = max(error, beyond)
-    if worst > tolerance:
-        reason = (
-            f"{factor} times the points of the grid leave waves out; give a smoother start or more points"
-            if beyond > error
-            else "less would take long, and chaotic solutions allow no less after a while; to go on, give "
-            f"refinement={factor} and a step below {h:.2g}"
-        )
-        warnings.warn(
-            f"{who}: the relative error of the result is about {worst:.2g}, more than the tolerance "
-            f"{tolerance:.2g}: {reason}.",
-            stacklevel=3,
-        )
-    return frames, {**found, "relative_error": worst}
+        left = (budget if now.finite else budget / 4) - spent
+        next_step = now.step / 2 if finer else now.step
+        wider = wider and instance.work(next_step, 2 * now.factor) <= left
+        needed = finer and now.finite and math.isinf(error)  # for an estimate
+        if not (wider or finer) or (instance.work(next_step, now.factor) > left and not needed):
+            return now, error
+        before = now.beyond if wider else before
+        coarse, now = now, instance.run(next_step, 2 * now.factor if wider else now.factor)
+        spent += instance.work(now.step, now.factor)
+        error = _change(now.frames, coarse.frames) / 15
 
 
 def _start(who: str, initial: ArrayLike | Function, grid: Grid, fine: Grid, components: int) -> Float:

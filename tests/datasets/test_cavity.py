@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sciml.datasets import cavity
 from sciml.datasets.cavity import Cavity, solve
 from sciml.datasets.generator import relative_change
+from sciml.datasets.numerics import lids
 from sciml.errors import ConfigError, DataError, DivergedError, ShapeError
 
 # Least u on x = 1/2, largest and least v on y = 1/2, for the lid of speed 1.
@@ -115,7 +115,7 @@ def test_cavity_of_pinnacle(test_data):
     table = np.loadtxt(path, comments="%", encoding="utf8")
     table = table[np.lexsort(np.round(table[:, 1::-1], 9).T)].reshape(101, 101, 5)
     x, y = table[:, 0, 0], table[0, :, 1]
-    _, flow = cavity._solved(cavity.LIDS["parabolic"], 100.0, 10, 8, 3.0)
+    _, flow = lids.flows(lids.LIDS["parabolic"], 100.0, 10, 8, 3.0)
     velocity, p = flow.velocity(x, y), flow.pressure(x, y)
     for found, values in zip(velocity, (table[..., 2], table[..., 3]), strict=True):
         assert np.linalg.norm(found - values) < 3e-4 * np.linalg.norm(values)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from sciml.datasets.burgers import cole_hopf
-from sciml.datasets.forced_burgers import ForcedBurgers, _forcing, advection_change, solve
+from sciml.datasets.forced_burgers import ForcedBurgers, solve
 from sciml.datasets.korteweg_de_vries import solitons
+from sciml.datasets.numerics.conservation import advection_change
 from sciml.datasets.numerics.finite_volume import cell_averages
+from sciml.datasets.numerics.forced_cells import sines
 from sciml.errors import ConfigError, DataError, ShapeError
 from sciml.grid import Grid
 
@@ -183,7 +185,7 @@ def test_two_solitons_of_korteweg_and_de_vries():
     assert errors[-1] < 0.015 and orders(errors)[0] > 4.5, errors  # of a height of 2
 
 
-def test_the_mean_follows_the_forcing():
+def test_the_mean_follows_thesines():
     """To rounding, through shocks; without forcing it stays."""
     grid = circle(50, 3.0)
     start = np.random.default_rng(0).standard_normal(50)
@@ -220,7 +222,7 @@ def test_solve_labels_and_refuses():
 def test_the_forcing_is_averaged():
     problem = ForcedBurgers(resolution=32)
     _, terms = problem.parameters([0, 1, 2])
-    found = _forcing(problem.grid, terms[..., None, None])(1.7)
+    found = sines(problem.grid, terms[..., None, None])(1.7)
     for i in range(3):
         a, w, k, p = terms[..., i, None]
 
