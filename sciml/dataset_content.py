@@ -104,21 +104,28 @@ def prepare(
         found[item.name] = _field(item, values, shapes)
     for name in (n for n in BOOKKEEPING if n in variables or n == "split"):
         found[name] = _bookkeeping(name, parts if name == "split" else variables[name], count)
+    told = {name: value for name, value in attributes.items() if name not in known}
+    root = _root(kind, provenance.attributes(place, listed), told)
+    return Content(tuple(listed), root, found, np.flatnonzero(parts == 0), spots)
+
+
+def _root(kind: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the file, of which the user tells the last ones."""
     root = {
         "Conventions": "CF-1.11",
         "sciml_schema": SCHEMA,
         "sciml_format": kind,
-        **provenance.attributes(place, listed),
+        **about,
         "checksum_algorithm": "sha256",
     }
-    for name in [n for n in attributes if n not in known]:
+    for name, value in told.items():
         check_name(name, "write_dataset: attributes")
         if name in root or name in NOT_CONTENT | {"domain"}:
             raise DataError(
                 f"write_dataset: the attribute {name!r} is set by the schema; choose another name."
             )
-        root[name] = _attribute(name, attributes[name])
-    return Content(tuple(listed), root, found, np.flatnonzero(parts == 0), spots)
+        root[name] = _attribute(name, value)
+    return root
 
 
 def _split_array(split: ArrayLike) -> NDArray[np.int8]:

@@ -15,19 +15,11 @@ from sciml.kernels.jet import Directions, directional_sums, jet
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 D, POINTS = 3, 7
 
+pytestmark = pytest.mark.usefixtures("double")
+
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(autouse=True)
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Networks in float64, with fixed weights."""
-    torch.set_default_dtype(torch.float64)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 def mlp(activation: Callable[[], nn.Module] = nn.Tanh, width: int = 6, outputs: int = 2) -> nn.Module:

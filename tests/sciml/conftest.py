@@ -1,8 +1,9 @@
-"""The command line, called in this process."""
+"""The command line, called in this process; the tags of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,33 @@ def run(
         return status, shown.out, shown.err
 
     return call
+
+
+@pytest.fixture
+def tags_of() -> Callable[[str], list[tuple[str, dict[str, str | None]]]]:
+    """The tags of a page with their attributes, all of which are closed in order."""
+
+    def read(page: str) -> list[tuple[str, dict[str, str | None]]]:
+        tags = Tags()
+        tags.feed(page)
+        assert tags.open == []
+        return tags.seen
+
+    return read
+
+
+class Tags(HTMLParser):
+    """Collects tags, and those that are still open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag

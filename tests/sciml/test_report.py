@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import io
 import re
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,6 @@ def example(rank: int) -> tuple[Example, Grid]:
     return Example("best", 3, 0.02, {"a": field["u"]}, field, {"u": 2 * field["u"]}, {"u": "m"}), grid
 
 
-class Tags(HTMLParser):
-    """Collects tags, and checks that they are closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in {"meta", "img"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
@@ -80,13 +63,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_it_is_one_file_without_scripts(page: str) -> None:
-    tags = Tags()
-    tags.feed(page)
-    assert tags.open == []
-    assert "script" not in {tag for tag, _ in tags.seen} and "link" not in {tag for tag, _ in tags.seen}
+def test_it_is_one_file_without_scripts(page: str, tags_of: Callable[[str], Any]) -> None:
+    tags = tags_of(page)
+    assert "script" not in {tag for tag, _ in tags} and "link" not in {tag for tag, _ in tags}
     assert "http" not in re.sub(r'src="[^"]*"', "", page)  # base64 may spell anything
-    sources = [attributes["src"] or "" for tag, attributes in tags.seen if tag == "img"]
+    sources = [attributes["src"] or "" for tag, attributes in tags if tag == "img"]
     assert len(sources) == 4  # time, histogram, one example, losses
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
@@ -175,7 +156,7 @@ def test_time_is_an_axis_beside_a_single_one() -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 2])
-def test_a_page_about_roll_outs(tmp_path: Path, rank: int) -> None:
+def test_a_page_about_roll_outs(tmp_path: Path, rank: int, tags_of: Callable[[str], Any]) -> None:
     """From data to page: curves, spectra, durations, and the film of the median trajectory."""
     grid = Grid.box((8, 6)[:rank], location="node", periodic=True)
     w = 1 + np.random.default_rng(0).normal(size=(4, 3, *grid.shape)).astype(np.float32)
@@ -200,9 +181,7 @@ def test_a_page_about_roll_outs(tmp_path: Path, rank: int) -> None:
     np.testing.assert_array_equal(examples[0].films["w"].truth, w[examples[0].sample])
     write_report(tmp_path / "r.html", title="w", assessment=judged, examples=examples, grid=grid)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    tags = Tags()
-    tags.feed(page)
-    assert tags.open == []
+    assert tags_of(page)
     for text in (
         "over 2 predicted frames",
         "correlation time",
