@@ -4,6 +4,7 @@ from sciml.pinns.networks.factorized import Factorized, FactorizedLinear
 from sciml.pinns.networks.former import PINNsFormer
 from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.gaussians import PIG
+from sciml.pinns.networks.kinked import Kinked
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_equation, fit_to_start
@@ -27,6 +28,7 @@ __all__ = [
     # around a network
     "FourierFeatures",
     "Waves",
+    "Kinked",
     "Factorized",
     # parts
     "FactorizedLinear",

@@ -39,6 +39,7 @@ from sciml.pinns.networks import (
     Factorized,
     FactorizedLinear,
     FourierFeatures,
+    Kinked,
     ModifiedMLP,
     PINNsFormer,
     PirateNet,
@@ -57,6 +58,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "ModifiedMLP": partial(ModifiedMLP, width=8, depth=3),
     "FourierFeatures": partial(FourierFeatures, features=8, scale=2.0, network=SMALL),
     "Waves": partial(Waves, vectors=((2.0,), (0.5,)), network=SMALL),
+    "Kinked": partial(Kinked, places=((0.1, -0.4),), network=SMALL),
     "SIREN": partial(SIREN, width=8, depth=2, frequency=2.0),
     "PirateNet": partial(PirateNet, width=5, blocks=2),
     "PirateNet as published": partial(

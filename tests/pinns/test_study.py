@@ -24,7 +24,7 @@ from sciml.pinns.fingerprints import kronecker
 from sciml.pinns.networks import MLP, Waves
 from sciml.pinns.problems.study import PUBLISHED
 from sciml.pinns.problems.study.burgers import _evolved
-from sciml.pinns.problems.study.patches import Interfaces, Kinked, conductivity, supply
+from sciml.pinns.problems.study.patches import Interfaces, conductivity, kinked, supply
 from sciml.pinns.problems.study.poisson import _fitted, _series
 from sciml.pinns.problems.study.wave import _start
 from sciml.pinns.problems.tables import periodic_grid
@@ -124,12 +124,26 @@ def test_interfaces_see_the_flux() -> None:
 
 
 def test_kinks_are_where_patches_meet() -> None:
-    network = Kinked(torch.nn.Linear(10, 1).double())
+    network = kinked(lambda inputs, outputs: torch.nn.Linear(inputs, outputs).double())(2, 1)
     along = torch.linspace(-0.95, 0.95, 20, dtype=torch.float64)
     values = network(torch.stack([along, 0 * along], dim=1))[:, 0]
     bent = (values[2:] - 2 * values[1:-1] + values[:-2]).abs() > 1e-12
     places = along[1:-1][bent] * 10
     assert all(min(abs(float(p) - line) for line in (-6, -2, 2, 6)) < 1 for p in places) and len(places) > 0
+
+
+def test_flux_of_the_patches_carries_their_supply() -> None:
+    problem = problems.PoissonInPatches()
+    x, h = problem.domain.interior(kronecker, 50), 1e-5
+    x = x[((x + 2) / 4 - ((x + 2) / 4).round()).abs().min(1).values > 1e-4]  # lines are at -6, -2, 2, 6
+    steps = h * torch.eye(2, dtype=torch.float64)
+    out = sum((problem.carried(x + s) - problem.carried(x - s))[:, i] / (2 * h) for i, s in enumerate(steps))
+    assert len(x) > 40 and torch.allclose(-out, supply(x), rtol=0, atol=1e-8)
+    # What flows out of one patch flows into the next.
+    rows = Interfaces().rows(problem.domain, kronecker, 50)
+    places, normal = rows[:, :2], rows[:, 2:]
+    sides = [(problem.carried(places + s * normal) * normal).sum(1) for s in (-1e-9, 1e-9)]
+    assert torch.allclose(*sides, rtol=0, atol=1e-7)
 
 
 def test_supply_of_a_patch() -> None:

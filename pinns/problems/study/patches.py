@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -19,10 +20,11 @@ from sciml.kernels.derivatives import d
 from sciml.kernels.differential import laplacian
 from sciml.kernels.evaluation import evaluate
 from sciml.pinns.conditions import Condition, Function, Robin
-from sciml.pinns.constrained import Constrained
 from sciml.pinns.domain import Box, Domain, Source
+from sciml.pinns.networks.kinked import Kinked
 from sciml.pinns.problem import Classical, Estimate, Problem, Solution
 from sciml.pinns.problems.study.meshes import Float, at, coarser, refined
+from sciml.pinns.unknowns import NetworkFactory
 
 _PATCHES, _HALF = 5, 10.0
 _SIZE = 2 * _HALF / _PATCHES
@@ -118,18 +120,23 @@ class PoissonInPatches(Problem):
     grid: ClassVar[tuple[int, ...]] = (81, 81)
     domain: ClassVar[Domain] = Domain(Box(((-_HALF, _HALF), (-_HALF, _HALF))))
     conditions: ClassVar[tuple[Condition, ...]] = (Robin(1.0, 0.0), Interfaces())
+    natural: ClassVar[tuple[str, ...]] = ("interfaces",)
 
     def residual(self, u: Function, x: Tensor, estimate: Estimate) -> Tensor:
         a = conductivity(x)
         # As the energy of an error weighs it: without the root, u hardly counted where a is small.
         return (a * laplacian(u, x, **estimate) + supply(x)) / a.sqrt()
 
-    def build(
-        self, network: Callable[[int, int], nn.Module], *, hard: bool = True, harmonics: int = 1
-    ) -> nn.Module:
-        inputs = 2 + 2 * len(_LINES) if hard else 2
-        inner = network(inputs, 1)
-        return Constrained(self, Kinked(inner) if hard else inner, hard=hard, harmonics=harmonics)
+    def conductivity(self, x: Tensor) -> Tensor:
+        """a at points (n, 2), (n,)."""
+        return conductivity(x)
+
+    def carried(self, x: Tensor) -> Tensor:
+        """A flux (n, 2) with the divergence -f: half of what f adds up to along x, and half along y."""
+        return torch.stack([_added_up(x, 0), _added_up(x, 1)], dim=1) / -2
+
+    def build(self, network: NetworkFactory, *, hard: bool = True, harmonics: int = 1) -> nn.Module:
+        return super().build(kinked(network) if hard else network, hard=hard, harmonics=harmonics)
 
     def solve(self) -> Solution:
         return refined(self, _potential, (0.125, 0.0625), "linear triangles, refined")
@@ -138,24 +145,9 @@ class PoissonInPatches(Problem):
         yield from coarser(self, _potential, (1.0, 0.5, 0.25), "linear triangles")
 
 
-@describable
-class Kinked(nn.Module):
-    """``N([x, y, |x - x_i|, |y - y_i|])`` with the lines between the patches, for x and y scaled to [-1, 1].
-
-    Parameters
-    ----------
-    network : module
-        N, of ten inputs.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        kinks = [torch.abs(x - line / _HALF) for line in _LINES]
-        value: Tensor = self.network(torch.cat([x, *kinks], dim=1))
-        return value
+def kinked(network: NetworkFactory) -> NetworkFactory:
+    """Networks whose slopes may jump on the lines between the patches."""
+    return partial(Kinked, places=(tuple(line / _HALF for line in _LINES),) * 2, network=network)
 
 
 def conductivity(x: Tensor) -> Tensor:
@@ -168,6 +160,23 @@ def supply(x: Tensor) -> Tensor:
     part = (x + _HALF) / _SIZE
     bump = torch.sin(math.pi * (part - part.floor())).prod(1)
     return _at(_MEAN, x) + _at(_BUMP, x) * bump
+
+
+def _added_up(x: Tensor, axis: int) -> Tensor:
+    """The integral of f along a coordinate, from the side to points (n, 2), (n,)."""
+    place = (x.detach() + _HALF) / _SIZE
+    patch = place.long().clamp(0, _PATCHES - 1)
+    row, column = patch[:, axis], patch[:, 1 - axis]
+    along, across = (place - patch).to(x.dtype)[:, [axis, 1 - axis]].T
+    mean, bump = (torch.tensor(table, dtype=x.dtype, device=x.device) for table in (_MEAN, _BUMP))
+    if axis == 1:
+        mean, bump = mean.T, bump.T
+    arch = (1 - torch.cos(math.pi * along)) / math.pi
+    # Whole patches before, each with 2 / pi of its bump, and the part of this one.
+    means = (mean.cumsum(0) - mean)[row, column] + along * mean[row, column]
+    bumps = 2 / math.pi * (bump.cumsum(0) - bump)[row, column] + arch * bump[row, column]
+    total: Tensor = _SIZE * (means + torch.sin(math.pi * across) * bumps)
+    return total
 
 
 def _at(table: tuple[tuple[float, ...], ...], x: Tensor) -> Tensor:
