@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
     from sciml.pinns.solving import Attempt, solve
-    from sciml.pinns.uncertainty import Uncertainty, uncertainty_of
+    from sciml.pinns.uncertainty import Finding, Uncertainty, findings, uncertainty_of
     from sciml.pinns.unknowns import Coefficient, CoefficientField
 
 __all__ = [
@@ -113,6 +113,8 @@ __all__ = [
     "Attempt",
     "Fields",
     "fields_of",
+    "findings",
+    "Finding",
     "uncertainty_of",
     "Uncertainty",
     # DeepXDE
@@ -180,6 +182,8 @@ _DEFINED_IN = {
     "Attempt": "solving",
     "Fields": "fields",
     "fields_of": "fields",
+    "findings": "uncertainty",
+    "Finding": "uncertainty",
     "uncertainty_of": "uncertainty",
     "Uncertainty": "uncertainty",
     "from_deepxde": "bridge",

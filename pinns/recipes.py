@@ -26,6 +26,7 @@ from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degr
 from sciml.pinns.networks.wide import WideMLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe, Stage
+from sciml.pinns.residual import EQUATION
 from sciml.pinns.samplers.on_device import OnDevice
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
@@ -110,6 +111,19 @@ WAVES = Recipe(
 """For what is narrow in a wide domain, such as solitons, in windows of time: frequencies to begin with,
 conditions in the loss, and Levenberg-Marquardt on points that follow the residual.  Without windows layers
 can hide between the points."""
+
+_SURE = Stage(partial(LevenbergMarquardt, iterations=5), 10, Sobol(every=4))
+
+INVERSE = Recipe(
+    network=partial(MLP, width=20, depth=3),
+    stages=(
+        replace(_SURE, steps=8, weights={EQUATION: 1e-4}),
+        replace(_SURE, steps=8, weights={EQUATION: 0.1}),
+        _SURE,
+    ),
+)
+"""For unknown numbers and functions: the network learns the measurements under a light equation, then the
+equation together with them, by Levenberg-Marquardt, whose steps move network and unknowns at once."""
 
 HIGH_DIM = Recipe(
     network=partial(WideMLP, width=128, depth=3),
@@ -219,6 +233,7 @@ RECIPES = {
     "sharp": SHARP,
     "precise": PRECISE,
     "window": WINDOW,
+    "inverse": INVERSE,
     "waves": WAVES,
     "plain": PLAIN,
     "fresh": FRESH,
@@ -231,7 +246,7 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     """What a problem is solved with unless something else is asked for.
 
     That is the recipe which it names; without one its number of coordinates decides: up to 20 it is `SMALL`,
-    up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000, where there are no more than a million
+    or `INVERSE` where something is unknown, up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000, where there are no more than a million
     products of two coordinates, it is `POLYNOMIAL` instead if the solution is known to flatten
     (`Problem.flattens`); not so with ``estimated``, where an estimator of second derivatives is asked for.
 
@@ -253,13 +268,14 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     >>> from sciml.pinns.problems import PoissonOfSines, Wave
     >>> suited(PoissonOfSines(dim=5)) is SMALL, suited(PoissonOfSines(dim=100)) is HIGH_DIM
     (True, True)
-    >>> suited(Wave()) is PRECISE
-    True
+    >>> from sciml.pinns.problems.inverse import LorenzConstants
+    >>> suited(Wave()) is PRECISE, suited(LorenzConstants()) is INVERSE
+    (True, True)
     """
     if problem.recipe is None:
         dim = problem.domain.dim
         if dim <= _FEW:
-            return SMALL
+            return INVERSE if problem.coefficients and not estimated else SMALL
         if problem.flattens and highest_degree(dim) > 1 and not estimated:
             return POLYNOMIAL
         return HIGH_DIM if dim <= _MANY else HUGE_DIM

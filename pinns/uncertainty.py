@@ -15,11 +15,14 @@ from sciml.errors import ConfigError
 from sciml.jacobian import jacobian
 from sciml.objective import Term, roots
 from sciml.optimizers.linearization import by_rows
+from sciml.pinns.fingerprints import kronecker
+from sciml.pinns.losses.loss import Loss
 from sciml.pinns.measurements import PointData
 from sciml.pinns.residual import Residual
-from sciml.pinns.unknowns import functions_of, numbers_of
+from sciml.pinns.unknowns import errors_of, functions_of, numbers_of
 from sciml.streams import Streams
 
+_PLACES = 200  # at which the standard errors of a function are averaged
 _BARELY = 0.5  # `Uncertainty.determined` below which there is a warning: in practice it is near 0 or 1
 
 
@@ -161,6 +164,83 @@ def uncertainty_of(
         },
         determined=determined,
     )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a training found of one unknown.
+
+    Attributes
+    ----------
+    value : float, optional
+        Of a number.
+    standard_error : float, optional
+        Of a function the root of its mean square over the domain.  None where it cannot be told.
+    relative_error : float, optional
+        Against the truth, where that is known; of a function in L2.
+    determined : bool, optional
+        Of a number: whether the data hold it, or nothing but where it was.  None where it cannot be told.
+    """
+
+    value: float | None = None
+    standard_error: float | None = None
+    relative_error: float | None = None
+    determined: bool | None = None
+
+
+def findings(model: nn.Module, objective: Residual | Loss) -> dict[str, Finding]:
+    """All that is known of each unknown after a training, by name: see `uncertainty_of`.
+
+    Parameters
+    ----------
+    model : module
+        The trained one.
+    objective : Residual or Loss
+        What it was trained by.
+
+    Warns
+    -----
+    UserWarning
+        If the data do not determine a number, or standard errors cannot be told, and why.
+
+    Examples
+    --------
+    >>> from sciml.pinns import Attempt, Recipe
+    >>> from sciml.pinns.problems.inverse import DiffusionCoefficient
+    >>> attempt = Attempt(DiffusionCoefficient(measurements=9), Recipe(points=10))
+    >>> found = findings(attempt.model, attempt.objective)  # before a step: a is 1, not 1 + sin(2 pi x) / 2
+    >>> round(found["a"].relative_error, 2)
+    0.33
+    """
+    problem, coefficients = objective.problem, objective.coefficients
+    if not coefficients:
+        return {}
+    functions = functions_of(coefficients)
+    known = None
+    try:
+        if not isinstance(objective, Residual):
+            raise ConfigError(f"{type(objective).__name__} has no residuals of measurements.")
+        places = problem.domain.interior(kronecker, _PLACES) if functions else None
+        known = uncertainty_of(model, objective, at=places)
+    except ConfigError as reason:
+        warnings.warn(f"no standard errors: {reason}", stacklevel=2)
+    values = numbers_of(coefficients)
+    errors = {} if known is None else {**known.errors, **{n: _size(b) for n, b in known.bands.items()}}
+    shares = {} if known is None else known.determined
+    off = errors_of(coefficients, problem.truth, problem.domain)
+    return {
+        name: Finding(
+            values.get(name),
+            errors.get(name),
+            off.get(name),
+            shares[name] > _BARELY if name in shares else None,
+        )
+        for name in coefficients
+    }
+
+
+def _size(band: Tensor) -> float:
+    return float(band.square().mean().sqrt())
 
 
 def _variance(sets: Mapping[str, PointData], terms: Mapping[str, Term]) -> float:

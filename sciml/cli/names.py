@@ -39,10 +39,12 @@ def generators() -> dict[str, Callable[..., Any]]:
 
 
 def problems() -> dict[str, Callable[..., Any]]:
-    """Problems, AllenCahn as "allen-cahn": `sciml.pinns.problems`, then installed entry points."""
+    """Problems, AllenCahn as "allen-cahn": `sciml.pinns.problems`, those with unknowns, entry points."""
     from sciml.pinns import problems as area
+    from sciml.pinns.problems import inverse
 
-    return _with_plugins({dashed(name): getattr(area, name) for name in area.__all__}, "sciml.problems")
+    known = {dashed(name): getattr(home, name) for home in (area, inverse) for name in home.__all__}
+    return _with_plugins(known, "sciml.problems")
 
 
 def dashed(name: str) -> str:

@@ -167,11 +167,12 @@ class SolveOptions:
         patient, for systems. high-dim: random directions, the default above; huge-dim: exact derivatives
         again, the default above 30 000. polynomial: all coefficients, up to 1000 coordinates the default for
         solutions that flatten. sharp: for fronts, layers and corners. precise: for smooth solutions and the
-        last digits. window: for --windows. plain, fresh, r3, rad: the baselines on which these improve.
-        sciml solve --list has all.
+        last digits. window: for --windows. inverse: for unknown numbers and functions, there the default.
+        plain, fresh, r3, rad: the baselines on which these improve. sciml solve --list has all.
     estimator
         How second derivatives are summed up, where the equation allows it: exact; sparse, along random
-        coordinates; hutchinson, along random vectors of signs.
+        coordinates; hutchinson, along random vectors of signs. How much each spreads the gradient of the
+        loss, and what it costs: python -m sciml.pinns.variance PROBLEM --dim DIM.
     samples
         Random coordinates or vectors of a step, 16 by default.
     windows

@@ -18,7 +18,7 @@ from sciml.calling import parameter_count
 from sciml.cli import names
 from sciml.cli.options import RunOptions, SolveOptions
 from sciml.cli.output import duration, emit_json, progress
-from sciml.cli.solved import ASKED, REPORT, RESULT, files_of, result_of, show, verdict
+from sciml.cli.solved import ASKED, REPORT, RESULT, files_of, result_of, show, unknowns_in_words, verdict
 from sciml.cli.status import requeued_on_signals, say
 from sciml.description import build, describe
 from sciml.errors import ConfigError, DataError, nearest
@@ -32,7 +32,7 @@ from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import RECIPES, suited
 from sciml.pinns.report import terms_of, write_report
 from sciml.pinns.solving import Attempt, steps_per_second
-from sciml.pinns.unknowns import numbers_of
+from sciml.pinns.uncertainty import findings
 from sciml.pinns.yardsticks import Yardstick, yardsticks
 from sciml.presets import short_hash
 from sciml.processes import device_of, peak_bytes
@@ -298,8 +298,8 @@ def _conclude(attempt: AnyAttempt, asked: Asked, folder: Path) -> dict[str, Any]
         say("judging beside trivial predictors and the classical solver")
         found = list(yardsticks(problem, error, points=points))
     at_points = list(_beside(problem, run.model))
-    coefficients = attempt.objective.coefficients
-    values = numbers_of(coefficients)
+    unknowns = findings(run.model, attempt.objective)
+    values = {name: found.value for name, found in unknowns.items() if found.value is not None}
     about = {
         "title": f"{asked.problem}, solved by a physics-informed network",
         "equation": problem.equation,
@@ -309,7 +309,7 @@ def _conclude(attempt: AnyAttempt, asked: Asked, folder: Path) -> dict[str, Any]
         **({} if error is None else {"relative_l2": error}),
         **values,
     }
-    fields = fields_of(problem, run.model, coefficients=coefficients, about=about)
+    fields = fields_of(problem, run.model, coefficients=attempt.objective.coefficients, about=about)
     fields.write(folder)
     last = run.history[-1]
     reference = problem.reference() if error is not None else None
@@ -328,6 +328,7 @@ def _conclude(attempt: AnyAttempt, asked: Asked, folder: Path) -> dict[str, Any]
         "finished": attempt.finished,
         "parameters": parameter_count(run.model),
         "coefficients": values,
+        "unknowns": {name: dataclasses.asdict(found) for name, found in unknowns.items()},
         "recipe": asked.recipe,
         "estimator": repr(attempt.recipe.estimator),
         "windows": asked.windows,
@@ -382,7 +383,7 @@ def _facts(attempt: AnyAttempt, asked: Asked, stored: Mapping[str, Any]) -> dict
             "fingerprint": asked.mathematics,
             "domain": bounds + (", ..." if problem.domain.dim > 6 else ""),
             "reference": reference,
-            **{f"found {name}": f"{value:.6g}" for name, value in stored["coefficients"].items()},
+            **{f"found {name}": text for name, text in unknowns_in_words(stored).items()},
         },
         "Training": {
             "recipe": asked.recipe,

@@ -48,6 +48,34 @@ def verdict(stored: Mapping[str, Any]) -> str:
     return f"{text} The classical solver ({last['name']}) {least} in {milliseconds(last['seconds'])}."
 
 
+def unknowns_in_words(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Each unknown in words: its value with a standard error, how far that is off, and what is not known.
+
+    Examples
+    --------
+    >>> found = {"value": 2.0, "standard_error": 0.01, "relative_error": 0.004, "determined": True}
+    >>> unknowns_in_words({"unknowns": {"k": found}})["k"]
+    '2, standard error 0.01 (0.50%), off by 0.40%'
+    """
+    known: Mapping[str, Mapping[str, Any]] = stored.get("unknowns") or {
+        name: {"value": value} for name, value in stored["coefficients"].items()
+    }  # runs of earlier versions have values alone
+    return {name: _told(found) for name, found in known.items()}
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    value, error, off = (found.get(key) for key in ("value", "standard_error", "relative_error"))
+    parts = ["a function, in solution.nc" if value is None else f"{value:.6g}"]
+    if error is not None:
+        share = "" if not value else f" ({abs(error / value):.2%})"
+        parts.append(f"standard error {error:.2g}{share}" + ("" if value is not None else " in the mean"))
+    if off is not None:
+        parts.append(f"off by {off:.2%}" + ("" if value is not None else " in L2"))
+    if found.get("determined") is False:
+        parts.append("not determined by the data")
+    return ", ".join(parts)
+
+
 def result_of(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The machine-readable result of ``sciml solve --json``."""
     return {
@@ -66,8 +94,8 @@ def show(stored: Mapping[str, Any], folder: Path) -> None:
         print_table(title, ["", "relative L2", "time"], rows, bold=0)
     if stored.get("beside"):
         _show_beside(stored["beside"])
-    for name, value in stored["coefficients"].items():
-        print(f"{name} = {value:.6g}")
+    for name, text in unknowns_in_words(stored).items():
+        print(f"{name}: {text}")
     print(verdict(stored))
     print(f"Written to {folder}:")
     for name, what in files_of(stored.get("windows")).items():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sciml.description import build, describe
-from sciml.errors import ConfigError
+from sciml.errors import ConfigError, DataError
 from sciml.optimizers import LevenbergMarquardt
 from sciml.pinns import PointData, Problem, Recipe, Residual, Stage, climb, uncertainty_of
 from sciml.pinns.fingerprints import kronecker
@@ -117,6 +117,56 @@ def test_lorenz_table_is_that_of_our_solver(test_data: Path) -> None:
         assert isinstance(condition, PointData) and condition.noise is None
         # Whoever made the table solved to three or four digits.
         assert (condition.values - own[:, k]).abs().max() < 0.02
+
+
+AXES = {"x": np.linspace(-1, 1, 6), "t": np.linspace(0, 1, 4)}
+FIELD = np.arange(24.0).reshape(6, 4)
+STATES = {"t": np.linspace(0, 3, 5), "y": np.arange(15.0).reshape(5, 3)}
+Arrays = Mapping[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("problem", "given", "told"),
+    [
+        (inverse.BurgersConstants, AXES, "has no array 'usol'; it holds x (6,), t (4,)."),
+        (inverse.BurgersConstants, AXES | {"usol": FIELD.T}, "over x and t, got (4, 6). It is transposed"),
+        (inverse.BurgersConstants, AXES | {"usol": FIELD[1:]}, "must have shape (6, 4), over x and"),
+        (inverse.BurgersConstants, AXES | {"usol": FIELD + [0, 0, 0, np.nan]}, "6 of the 24 values of usol"),
+        (inverse.BurgersConstants, AXES | {"t": FIELD, "usol": FIELD}, "t must be a list of numbers"),
+        (inverse.BurgersConstants, AXES | {"t": 9 * AXES["t"], "usol": FIELD}, "t goes from 0 to 9, but the"),
+        (inverse.BurgersConstants, AXES | {"usol": 0 * FIELD}, "all values are the same"),
+        (inverse.LorenzConstants, STATES | {"y": STATES["y"].T}, "got (3, 5). It is transposed: save y.T."),
+        (inverse.ReactionConstants, {"t": AXES["t"], "Ca": FIELD, "Cb": FIELD}, "has no array 'x'"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
+    problem: Any, given: Arrays, told: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "table.npz", **given)
+    with pytest.raises((ConfigError, DataError)) as refused:
+        _ = problem(measurements=20, table=str(tmp_path / "table.npz")).conditions
+    assert told in str(refused.value)
+
+
+def test_a_table_is_read_as_it_is_told(tmp_path: Path) -> None:
+    """Rows of usol belong to x; a coordinate may be a row or a column."""
+    path = tmp_path / "table.npz"
+    np.savez(path, x=AXES["x"][:, None], t=AXES["t"][None], usol=FIELD)
+    (data,) = inverse.BurgersConstants(measurements=24, noise=0.0, table=str(path)).conditions
+    assert isinstance(data, PointData)
+    places = (2.5 * (data.points[:, 0] + 1)).round() * 4 + (3 * data.points[:, 1]).round()
+    assert torch.equal(data.values, places)
+    with pytest.raises(DataError, match="there is no table"):
+        _ = inverse.LorenzConstants(table=str(tmp_path / "other.npz")).conditions
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"measurements": 0}, {"measurements": 2.5}, {"noise": -0.1}, {"seed": "a"}]
+)
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    for name in inverse.__all__:
+        with pytest.raises(ConfigError, match=f"{name}: measurements and seed are whole numbers"):
+            getattr(inverse, name)(**wrong)
 
 
 def test_choice_and_errors_have_their_seed() -> None:

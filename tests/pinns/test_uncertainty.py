@@ -21,8 +21,10 @@ from sciml.pinns import (
     PointData,
     Problem,
     Residual,
+    findings,
     uncertainty_of,
 )
+from sciml.pinns.fingerprints import kronecker
 from sciml.streams import Streams
 
 Function = Callable[[Tensor], Tensor]
@@ -158,3 +160,37 @@ def test_what_it_cannot_tell_is_refused() -> None:
         uncertainty_of(model, loss).interval("bnd")
     values = replace(uncertainty_of(model, loss), values={"bend": 1.0}, errors={"bend": 0.5})
     assert values.interval("bend")[1] == pytest.approx(1 + 0.5 * 1.959964, rel=1e-6)
+
+
+def test_findings_tell_of_each_unknown_what_is_known() -> None:
+    model, loss = solved(Bent(measured(0)[0], NOISE))
+    known, found = uncertainty_of(model, loss), findings(model, loss)["bend"]
+    assert (found.value, found.standard_error) == (known.values["bend"], known.errors["bend"])
+    assert found.determined is True and found.relative_error is None
+    with pytest.warns(UserWarning, match="do not determine one, two"):
+        lost = findings(*solved(Twice(measured(0)[0], NOISE)))
+    assert [one.determined for one in lost.values()] == [False, False]
+
+
+class Truly(Sloped):
+    truth = {"a": lambda x: 1 + 3 * x[:, 0]}  # noqa: RUF012
+
+
+def test_a_function_is_found_with_one_error_over_the_domain() -> None:
+    """The root of the mean square of its standard errors; the fit's slope is so far from the truth."""
+    model, loss = solved(Truly(measured(0)[0], NOISE))
+    found, x = findings(model, loss)["a"], kronecker(5000, 1)
+    bands = uncertainty_of(model, loss, at=x).bands["a"]
+    assert found.value is None and found.determined is None
+    # Means over 200 and over 5000 points of low discrepancy.
+    assert found.standard_error == pytest.approx(float(bands.square().mean().sqrt()), rel=1e-2)
+    fit = torch.linalg.lstsq(powers(X), measured(0).T).solution[:, 0]
+    off = (fit[1] - 1) + (2 * fit[2] - 3) * x[:, 0]
+    assert found.relative_error == pytest.approx(float(off.norm() / (1 + 3 * x).norm()), rel=1e-3)
+
+
+def test_findings_without_standard_errors_say_why() -> None:
+    _, loss = solved(Bent(measured(0)[0], NOISE))
+    with pytest.warns(UserWarning, match="no standard errors: .* float64"):
+        found = findings(Polynomial().float(), loss)["bend"]
+    assert found.value == pytest.approx(3, abs=1) and found.standard_error is found.determined is None

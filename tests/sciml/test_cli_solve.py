@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from sciml.cli import main
 from sciml.cli.options import SolveOptions
 from sciml.cli.solve import Asked, _asked, recipe_of
 from sciml.kernels import Exact, Hutchinson, SparseDirections
+from sciml.pinns import recipes
+from sciml.pinns.networks import MLP
 from sciml.pinns.report import write_report
 from sciml.run import RunFolder
 
@@ -180,9 +183,50 @@ def test_list_names_problems_and_recipes(run: Run) -> None:
     listed = json.loads(out)
     assert status == 0 and {"burgers", "allen-cahn", "poisson-of-sines"} <= listed["problems"].keys()
     assert listed["problems"]["poisson-of-sines"]["arguments"] == {"dim": 5}
-    assert {"small", "robust", "high-dim", "sharp", "precise"} <= set(listed["recipes"])
+    assert {"small", "robust", "high-dim", "sharp", "precise", "inverse"} <= set(listed["recipes"])
+    inverse = {"burgers-constants", "lorenz-constants", "reaction-constants", "diffusion-coefficient"}
+    assert inverse <= listed["problems"].keys()
     status, out, _ = run("solve", "--list")
     assert status == 0 and "burgers: " in out and "viscosity=" in out and "precise" in out
+
+
+@pytest.fixture
+def small_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe for unknowns, with fewer weights and points."""
+    small = replace(recipes.INVERSE, network=partial(MLP, width=4, depth=1), points=20)
+    monkeypatch.setattr(recipes, "INVERSE", small)
+    monkeypatch.setitem(recipes.RECIPES, "inverse", small)
+
+
+@pytest.mark.filterwarnings("ignore:the data do not determine")  # nor does anything, after three steps
+def test_unknown_numbers_are_told_with_their_errors(run: Run, small_inverse: None) -> None:
+    command = ("solve", "lorenz-constants", "--set", "measurements=10", "--steps", "3", "--output", "run")
+    status, out, _ = run(*command, "--json")
+    result = json.loads(out)
+    assert status == 0 and result["recipe"] == "inverse"
+    found = result["unknowns"]
+    assert list(found) == list(result["coefficients"]) == ["sigma", "rho", "beta"]
+    assert found["rho"]["value"] == result["coefficients"]["rho"] != 1.0  # where it began
+    assert found["rho"]["relative_error"] == pytest.approx(abs(found["rho"]["value"] / 15 - 1), rel=1e-9)
+    assert found["rho"]["standard_error"] > 0 and found["rho"]["determined"] in (True, False)
+    status, out, _ = run(*command)
+    assert status == 0 and f"rho: {found['rho']['value']:.6g}, standard error" in out
+    # A folder of an earlier version has values alone.
+    del result["unknowns"]
+    Path("run/solution.json").write_text(json.dumps(result))
+    status, out, _ = run(*command)
+    assert status == 0 and f"rho: {found['rho']['value']:.6g}\n" in out
+
+
+def test_an_unknown_function_is_told_with_one_error(run: Run, small_inverse: None) -> None:
+    asked = "diffusion-coefficient --set measurements=20 --steps 3 --output run"
+    status, out, _ = run("solve", *asked.split())
+    assert status == 0 and "a: a function, in solution.nc, standard error" in out and "% in L2" in out
+    found = json.loads(Path("run/solution.json").read_text())
+    assert found["coefficients"] == {} and found["unknowns"]["a"]["value"] is None
+    assert found["unknowns"]["a"]["standard_error"] > 0 and found["unknowns"]["a"]["relative_error"] < 1
+    with xarray.open_dataset("run/solution.nc") as data:
+        assert "coefficient_a" in data.data_vars
 
 
 def test_what_is_not_there_is_told(run: Run, beam: str) -> None:
@@ -195,6 +239,7 @@ def test_what_is_not_there_is_told(run: Run, beam: str) -> None:
         (("own.py:Column", "--allow-code"), "write it as a subclass of sciml.pinns.Problem"),
         (("own.py:not_a_problem", "--allow-code"), "no subclass of sciml.pinns.Problem"),
         (("poisson-of-sines", "--set", "dim=0"), "dim must be at least 1"),
+        (("lorenz-constants", "--set", "noise=-1"), "noise is not negative"),
     ):
         status, out, err = run("solve", *arguments)
         assert (status, out) == (2, "") and expected in err, err

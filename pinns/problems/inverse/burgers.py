@@ -18,7 +18,7 @@ from sciml.pinns.domain import Domain
 from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Problem, Solution
 from sciml.pinns.problems.burgers import Burgers
-from sciml.pinns.problems.inverse.measuring import from_table, measured
+from sciml.pinns.problems.inverse.measuring import check_numbers, from_table, measured
 from sciml.pinns.unknowns import Coefficient
 
 _DERIVATIVES = [d("t", variables="xt"), d("x", variables="xt"), d("xx", variables="xt")]
@@ -68,6 +68,9 @@ class BurgersConstants(Problem):
     }
     truth: ClassVar[Mapping[str, float]] = {"convection": 1.0, "viscosity": 0.01 / math.pi}
 
+    def __post_init__(self) -> None:
+        check_numbers(type(self).__name__, self.measurements, self.noise, self.seed)
+
     @property
     def conditions(self) -> tuple[Condition, ...]:
         return _measured(self)
@@ -86,5 +89,5 @@ def _measured(problem: BurgersConstants) -> tuple[PointData, ...]:
         known = problem.solve()
         x, values = known.x, known.values
     else:
-        x, values = from_table(problem.table, ("x", "t"), ("usol",))
+        x, values = from_table(problem.table, dict(zip("xt", problem.domain.bounds, strict=True)), ("usol",))
     return measured(x, values, count=problem.measurements, noise=problem.noise, seed=problem.seed)

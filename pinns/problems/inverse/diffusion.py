@@ -19,7 +19,7 @@ from sciml.pinns.domain import Box, Domain
 from sciml.pinns.fingerprints import kronecker
 from sciml.pinns.measurements import PointData, Prior
 from sciml.pinns.problem import Ansatz, Problem
-from sciml.pinns.problems.inverse.measuring import measured
+from sciml.pinns.problems.inverse.measuring import check_numbers, measured
 from sciml.pinns.unknowns import CoefficientField
 
 
@@ -66,6 +66,7 @@ class DiffusionCoefficient(Problem):
     def __post_init__(self) -> None:
         if self.dim < 1:
             raise ConfigError(f"DiffusionCoefficient: dim must be at least 1, got {self.dim}.")
+        check_numbers("DiffusionCoefficient", self.measurements, self.noise, self.seed)
 
     @property
     def grid(self) -> tuple[int, ...]:  # type: ignore[override]

@@ -19,7 +19,7 @@ from sciml.pinns.conditions import Condition, Function
 from sciml.pinns.domain import Box, Domain
 from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Problem, Solution
-from sciml.pinns.problems.inverse.measuring import measured
+from sciml.pinns.problems.inverse.measuring import arrays, axis, check_numbers, check_shape, measured
 from sciml.pinns.unknowns import Coefficient
 
 _DERIVATIVES = Partials([(0,)], dim=1)
@@ -72,6 +72,9 @@ class LorenzConstants(Problem):
     }
     truth: ClassVar[Mapping[str, float]] = {"sigma": 10.0, "rho": 15.0, "beta": 8 / 3}
 
+    def __post_init__(self) -> None:
+        check_numbers(type(self).__name__, self.measurements, self.noise, self.seed)
+
     @property
     def conditions(self) -> tuple[Condition, ...]:
         return _measured(self)
@@ -105,8 +108,10 @@ def _measured(problem: LorenzConstants) -> tuple[PointData, ...]:
         times = np.linspace(0.0, _END, problem.measurements)
         states = problem.orbit(times)
     else:
-        with np.load(problem.table, allow_pickle=False) as file:
-            times, states = file["t"].ravel(), torch.from_numpy(file["y"])
+        file = arrays(problem.table, ("t", "y"))
+        times = axis(problem.table, "t", file["t"], problem.domain.bounds[0])
+        check_shape(problem.table, "y", file["y"], (len(times), 3), "a state for each time")
+        states = torch.from_numpy(file["y"])
     x = torch.from_numpy(times)[:, None]
     names = [f"states_{name}" for name in "xyz"]
     return measured(x, states, count=None, noise=problem.noise, seed=problem.seed, names=names)

@@ -20,7 +20,7 @@ from sciml.pinns.conditions import Condition, Dirichlet, Function, Initial
 from sciml.pinns.domain import Box, Domain
 from sciml.pinns.measurements import PointData
 from sciml.pinns.problem import Ansatz, Problem, Solution
-from sciml.pinns.problems.inverse.measuring import from_table, measured
+from sciml.pinns.problems.inverse.measuring import check_numbers, from_table, measured
 from sciml.pinns.problems.tables import as_start, as_values
 from sciml.pinns.unknowns import Coefficient
 
@@ -78,6 +78,9 @@ class ReactionConstants(Problem):
         lift=lambda x: _fallen(x[:, :1]).expand(-1, 2),
         factor=lambda x: 4 * x[:, :1] * (1 - x[:, :1]) * (1 - torch.exp(-x[:, 1:])),
     )
+
+    def __post_init__(self) -> None:
+        check_numbers(type(self).__name__, self.measurements, self.noise, self.seed)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -138,7 +141,8 @@ def _measured(problem: ReactionConstants) -> tuple[PointData, ...]:
     if problem.table is None:
         x, values = problem.points()[0], _solution()
     else:
-        x, values = from_table(problem.table, ("t", "x"), ("Ca", "Cb"))
+        space, time = problem.domain.bounds
+        x, values = from_table(problem.table, {"t": time, "x": space}, ("Ca", "Cb"))
         x = x.flip(1)
     names = ("data_a", "data_b")
     return measured(
