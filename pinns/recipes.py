@@ -246,9 +246,10 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     """What a problem is solved with unless something else is asked for.
 
     That is the recipe which it names; without one its number of coordinates decides: up to 20 it is `SMALL`,
-    or `INVERSE` where something is unknown, up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000, where there are no more than a million
-    products of two coordinates, it is `POLYNOMIAL` instead if the solution is known to flatten
-    (`Problem.flattens`); not so with ``estimated``, where an estimator of second derivatives is asked for.
+    or `INVERSE` where something is unknown, up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000,
+    where there are no more than a million products of two coordinates, it is `POLYNOMIAL` instead if the
+    solution is known to flatten (`Problem.flattens`); not so with ``estimated``, where an estimator of second
+    derivatives is asked for.
 
     Raises
     ------
