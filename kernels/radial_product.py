@@ -70,9 +70,14 @@ class RadialProduct(nn.Module):
         self, x: Tensor, value: Tensor, outward: Tensor, laplacians: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """u and Δu from N (batch,), ``x·∇N`` and estimates (..., batch) of ΔN."""
-        s = squared_length(x)
+        return self.assemble(squared_length(x), x.shape[1], value, outward, laplacians)
+
+    def assemble(
+        self, s: Tensor, dim: int, value: Tensor, outward: Tensor, laplacians: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """`combine` where no more is known of the points than ``|x|²`` (batch,) and their dimension."""
         factor, first, second = self.factor(s)
-        rest = 4 * first * outward + (2 * x.shape[1] * first + 4 * s * second) * value
+        rest = 4 * first * outward + (2 * dim * first + 4 * s * second) * value
         return factor * value, *(factor * laplacian + rest for laplacian in laplacians)
 
     def extra_repr(self) -> str:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
     from sciml.pinns.solving import Attempt, solve
+    from sciml.pinns.subspaces import Subspace, active_subspace, fit_directions
     from sciml.pinns.uncertainty import Finding, Uncertainty, findings, uncertainty_of
     from sciml.pinns.unknowns import Coefficient, CoefficientField
 
@@ -117,6 +118,9 @@ __all__ = [
     "Finding",
     "uncertainty_of",
     "Uncertainty",
+    "active_subspace",
+    "Subspace",
+    "fit_directions",
     # DeepXDE
     "from_deepxde",
     "to_deepxde",
@@ -186,6 +190,9 @@ _DEFINED_IN = {
     "Finding": "uncertainty",
     "uncertainty_of": "uncertainty",
     "Uncertainty": "uncertainty",
+    "active_subspace": "subspaces",
+    "Subspace": "subspaces",
+    "fit_directions": "subspaces",
     "from_deepxde": "bridge",
     "to_deepxde": "bridge",
     "DeepXDEResidual": "bridge",

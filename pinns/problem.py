@@ -177,6 +177,12 @@ class Problem(ABC):
         return False
 
     @property
+    def directions(self) -> int | None:
+        """Of space, along which alone the solution changes, apart from what the ansatz holds; if known to be
+        few."""
+        return None
+
+    @property
     def coefficients(self) -> Mapping[str, Kind]:
         """The unknown numbers and functions of an inverse problem."""
         return {}

@@ -16,6 +16,7 @@ from sciml.optimizers.broyden import SelfScaledBroyden
 from sciml.optimizers.least_squares import LevenbergMarquardt
 from sciml.optimizers.polyak import Polyak
 from sciml.pinns.losses.backward_sde import BackwardSDE
+from sciml.pinns.losses.condensed import Condensed
 from sciml.pinns.losses.deep_ritz import DeepRitz
 from sciml.pinns.losses.forward_backward import ForwardBackward
 from sciml.pinns.losses.sdgd import SDGD
@@ -23,6 +24,7 @@ from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degree
+from sciml.pinns.networks.projected import Projected
 from sciml.pinns.networks.wide import WideMLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe, Stage
@@ -32,6 +34,7 @@ from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
 from sciml.pinns.samplers.sobol import Sobol
 from sciml.pinns.samplers.uniform import Uniform
+from sciml.pinns.subspaces import fit_directions
 from sciml.pinns.weightings.gradient_norm import GradientNorm
 
 _NEVER = 10**9
@@ -40,9 +43,11 @@ _FEW = 20
 # Above so many exact derivatives take less than twice the time of 16 random ones: points, source term and
 # first layer outweigh the lines through the hidden layers, of which there are as many as that layer is wide.
 _MANY = 30_000
+_RIDGES = 10  # directions that `RIDGE` looks for
 
 # A large momentum and no floor under the gradients, as in arXiv:2501.16371: a start for what follows.
 _ADAM = partial(Adam, lr=5e-3, betas=(0.99, 0.999), eps=1e-20)
+_FADING = partial(Adam, lr=5e-3)
 _BROYDEN = partial(SelfScaledBroyden, iterations=50)
 
 SMALL = Recipe(
@@ -153,6 +158,18 @@ POLYNOMIAL = Recipe(
 """For many coordinates and solutions that lie near their Taylor polynomial: all coefficients of degree 2, of
 100 coordinates also of degree 3, from the best linear function on, with exact Laplacians in closed form."""
 
+RIDGE = Recipe(
+    network=partial(Projected, directions=_RIDGES, network=partial(MLP, width=64, depth=3)),
+    stages=(Stage(_FADING, 10_000, fading=True),),
+    points=500,
+    dtype=torch.float32,
+    loss=Condensed,
+    fit=fit_directions,
+)
+"""For many coordinates and solutions that change along ten directions alone: first these are found, by slopes
+of the right side, then a network of ten coordinates is trained, on points of which no more is kept than it
+sees and the right side."""
+
 PLAIN = Recipe(
     stages=(Stage(partial(Adam, lr=1e-3), 5000, Uniform(every=_NEVER)),),
     hard=False,
@@ -189,8 +206,6 @@ ROBUST = Recipe(
 )
 """Larger and patient: float32, Fourier features, gates, retained points, balanced terms, Adam with decay."""
 
-_FADING = partial(Adam, lr=5e-3)
-
 DEEP_BSDE = Recipe(
     network=partial(MLP, width=64, depth=3),
     stages=(Stage(_FADING, 3000, fading=True),),
@@ -225,6 +240,7 @@ RECIPES = {
     "high-dim": HIGH_DIM,
     "huge-dim": HUGE_DIM,
     "polynomial": POLYNOMIAL,
+    "ridge": RIDGE,
     "sdgd": SDGD_AS_PUBLISHED,
     "deep-bsde": DEEP_BSDE,
     "fbsnn": FBSNN,
@@ -248,8 +264,9 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     That is the recipe which it names; without one its number of coordinates decides: up to 20 it is `SMALL`,
     or `INVERSE` where something is unknown, up to 30 000 `HIGH_DIM`, above `HUGE_DIM`.  From 21 to 1000,
     where there are no more than a million products of two coordinates, it is `POLYNOMIAL` instead if the
-    solution is known to flatten (`Problem.flattens`); not so with ``estimated``, where an estimator of second
-    derivatives is asked for.
+    solution is known to flatten (`Problem.flattens`).  Where it is known to change along ten directions alone
+    (`Problem.directions`) it is `RIDGE`, above 20 coordinates.  Neither has second derivatives to be
+    estimated: with ``estimated``, where an estimator is asked for, the number of coordinates decides alone.
 
     Raises
     ------
@@ -277,6 +294,8 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
         dim = problem.domain.dim
         if dim <= _FEW:
             return INVERSE if problem.coefficients and not estimated else SMALL
+        if problem.directions == _RIDGES and not estimated:
+            return RIDGE
         if problem.flattens and highest_degree(dim) > 1 and not estimated:
             return POLYNOMIAL
         return HIGH_DIM if dim <= _MANY else HUGE_DIM

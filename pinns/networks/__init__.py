@@ -9,6 +9,7 @@ from sciml.pinns.networks.mlp import MLP
 from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_equation, fit_to_start
 from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degree
+from sciml.pinns.networks.projected import Projected
 from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
 from sciml.pinns.networks.wavelet import Wavelet
@@ -30,6 +31,7 @@ __all__ = [
     "Waves",
     "Kinked",
     "Factorized",
+    "Projected",
     # parts
     "FactorizedLinear",
     "Wavelet",

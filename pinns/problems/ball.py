@@ -94,6 +94,10 @@ class BallProblem(Problem):
     def flattens(self) -> bool:
         return self.inner.flattens
 
+    @property
+    def directions(self) -> int | None:
+        return self.inner.directions
+
     def build(
         self, network: Callable[[int, int], nn.Module], *, hard: bool = True, harmonics: int = 1
     ) -> nn.Module:

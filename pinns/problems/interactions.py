@@ -36,6 +36,11 @@ class Interaction(ABC):
     flattens: ClassVar[bool]
     """Whether it comes closer to its Taylor polynomial the more coordinates there are, see `Problem`."""
 
+    @property
+    def directions(self) -> int | None:
+        """How many of them it changes along, if that is few whatever the dimension."""
+        return None
+
     @abstractmethod
     def values(self, x: Tensor) -> Tensor:
         """S at points (n, dim), (n,); also of jets."""
@@ -161,6 +166,10 @@ class HiddenDirections(Interaction):
 
     def __post_init__(self) -> None:
         check_dim(self, self.count)
+
+    @property
+    def directions(self) -> int:
+        return self.count
 
     @property
     def stretch(self) -> float:

@@ -44,6 +44,7 @@ from sciml.pinns.networks import (
     PINNsFormer,
     PirateNet,
     Polynomial,
+    Projected,
     Wavelet,
     Waves,
     WideMLP,
@@ -75,6 +76,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "PIG, shared": partial(PIG, count=6, features=2, width=0.5, shared=True, network=SMALL),
     "SPINN": partial(SPINN, rank=3, network=SMALL),
     "Polynomial": partial(Polynomial, degree=3),
+    "Projected": partial(Projected, directions=2, network=SMALL),
 }
 each = pytest.mark.parametrize("factory", NETWORKS.values(), ids=NETWORKS)
 

@@ -18,6 +18,7 @@ from sciml.kernels import FactoredAdam, Hutchinson, d, evaluate
 from sciml.optimizers import SelfScaledBroyden
 from sciml.pinns import Attempt, Box, Dirichlet, Domain, Problem, Recipe, Stage, problems, solve
 from sciml.pinns.losses.backward_sde import BackwardSDE
+from sciml.pinns.losses.condensed import Condensed
 from sciml.pinns.losses.forward_backward import ForwardBackward
 from sciml.pinns.networks import MLP
 from sciml.pinns.recipes import HIGH_DIM, RECIPES, SMALL, suited
@@ -87,10 +88,13 @@ def test_attempts_tell_their_stage_and_their_points() -> None:
     assert bool(attempt.problem.domain.contains(attempt.points()).all())
 
 
-# Losses over paths need an equation with a process, and have tests of their own.
+# Losses that need an equation of their kind have tests of their own.
+OWN = (BackwardSDE, Condensed, ForwardBackward)
+
+
 @pytest.mark.parametrize(
     "name",
-    [n for n, r in RECIPES.items() if getattr(r.loss, "func", r.loss) not in (BackwardSDE, ForwardBackward)],
+    [n for n, r in RECIPES.items() if getattr(r.loss, "func", r.loss) not in OWN],
 )
 def test_every_recipe_makes_a_step_of_each_stage(name: str) -> None:
     recipe = RECIPES[name]
