@@ -28,7 +28,6 @@ from sciml.pinns.networks.projected import Projected
 from sciml.pinns.networks.wide import WideMLP
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe, Stage
-from sciml.pinns.residual import EQUATION
 from sciml.pinns.samplers.on_device import OnDevice
 from sciml.pinns.samplers.r3 import R3
 from sciml.pinns.samplers.rad import RAD
@@ -117,18 +116,11 @@ WAVES = Recipe(
 conditions in the loss, and Levenberg-Marquardt on points that follow the residual.  Without windows layers
 can hide between the points."""
 
-_SURE = Stage(partial(LevenbergMarquardt, iterations=5), 10, Sobol(every=4))
-
 INVERSE = Recipe(
     network=partial(MLP, width=20, depth=3),
-    stages=(
-        replace(_SURE, steps=8, weights={EQUATION: 1e-4}),
-        replace(_SURE, steps=8, weights={EQUATION: 0.1}),
-        _SURE,
-    ),
+    stages=(Stage(partial(LevenbergMarquardt, iterations=5), 26, Sobol(every=4)),),
 )
-"""For unknown numbers and functions: the network learns the measurements under a light equation, then the
-equation together with them, by Levenberg-Marquardt, whose steps move network and unknowns at once."""
+"""For unknown numbers and functions: Levenberg-Marquardt, whose steps move network and unknowns at once."""
 
 HIGH_DIM = Recipe(
     network=partial(WideMLP, width=128, depth=3),
@@ -160,7 +152,7 @@ POLYNOMIAL = Recipe(
 
 RIDGE = Recipe(
     network=partial(Projected, directions=_RIDGES, network=partial(MLP, width=64, depth=3)),
-    stages=(Stage(_FADING, 10_000, fading=True),),
+    stages=(Stage(_FADING, 5000, fading=True),),
     points=500,
     dtype=torch.float32,
     loss=Condensed,
