@@ -166,7 +166,8 @@ class SolveOptions:
         small: few weights and high accuracy, for up to 20 coordinates the default. robust: larger and
         patient, for systems. high-dim: random directions, the default above; huge-dim: exact derivatives
         again, the default above 30 000. polynomial: all coefficients, up to 1000 coordinates the default for
-        solutions that flatten. sharp: for fronts, layers and corners. precise: for smooth solutions and the
+        solutions that flatten. ridge: for ten directions of many, the default where a problem is known to
+        have as many. sharp: for fronts, layers and corners. precise: for smooth solutions and the
         last digits. window: for --windows. inverse: for unknown numbers and functions, there the default.
         plain, fresh, r3, rad: the baselines on which these improve. sciml solve --list has all.
     estimator
