@@ -75,12 +75,12 @@ def test_a_state_draws_what_would_have_been_drawn(model: nn.Module) -> None:
 
 
 def test_the_recipe_finds_what_no_linear_function_does() -> None:
-    """The best linear network leaves half."""
+    """The best linear network leaves 0.55."""
     network = partial(Projected, network=partial(MLP, width=24, depth=2))
-    attempt = Attempt(PROBLEM, replace(RIDGE, network=network, points=200).scaled(200))
-    for _ in attempt.steps(every=200):
+    attempt = Attempt(PROBLEM, replace(RIDGE, network=network, points=150).scaled(120))
+    for _ in attempt.steps(every=120):
         pass
-    assert PROBLEM.relative_l2(attempt.model, points=2000) < 0.45
+    assert PROBLEM.relative_l2(attempt.model, points=2000) < 0.5
 
 
 @pytest.mark.slow  # half a minute
@@ -107,7 +107,7 @@ def test_problems_of_ten_directions_are_solved_by_it() -> None:
     ("call", "message"),
     [
         (lambda: Condensed(problems.Poisson()), "needs a BallProblem, got Poisson; take the loss Residual"),
-        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 2097152 and 8"),
+        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 4194304 and 8"),
         (lambda: Condensed(PROBLEM, numbers=0), "numbers must be at least 1"),
         (lambda: Condensed(PROBLEM).check(PROBLEM.build(MLP)), "of a Projected network, conditions built in"),
     ],

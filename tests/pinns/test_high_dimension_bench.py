@@ -60,6 +60,7 @@ def test_rows_are_made_once(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -
     assert rows[0]["jax"] is None and rows[0]["steps_per_second"] == 5.0
     # 2e-3 is below 3e-3 and half of 8e-3, but not below a tenth of it.
     assert [row["passed"] for row in rows[1:]] == [True, True, False, False]
+    assert all(row["processor_seconds"] == 0 for row in rows[1:])  # no program was started
     told = "\n".join(tool.tables())
     assert "| 1,000 | 5 | - | - | 2.0 |" in told and "| 2 of 2 |" in told and "| 0 of 2 |" in told
 
