@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sciml.pinns.marching import March, MarchAttempt, march
     from sciml.pinns.measurements import PointData, Prior
     from sciml.pinns.mesh_geometry import MeshGeometry
+    from sciml.pinns.naming import named_recipe
     from sciml.pinns.polygon import Polygon
     from sciml.pinns.problem import Ansatz, Classical, Problem, Solution, component
     from sciml.pinns.radial import RadialBall
@@ -105,6 +106,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "recipes",
+    "named_recipe",
     "solve",
     "march",
     "March",
@@ -177,6 +179,7 @@ _DEFINED_IN = {
     "Recipe": "recipe",
     "Stage": "recipe",
     "recipes": "recipes",
+    "named_recipe": "naming",
     "solve": "solving",
     "march": "marching",
     "March": "marching",

@@ -80,6 +80,7 @@ def train(
     help_epilogue="Examples:\n\n"
     "  sciml solve burgers --time-limit 60\n"
     "  sciml solve burgers --set viscosity=0.01 --recipe precise --seed 1 --json\n"
+    "  sciml solve wave --recipe 'plain+RAD(every=50)+PirateNet' --time-limit 60\n"
     "  sciml solve sine-gordon --dim 1000 --estimator sparse --samples 16 --time-limit 60\n"
     "  sciml solve myproblem.py:Beam --allow-code --output runs/beam\n"
     "  sciml solve --like runs/beam --seed 1 --output runs/again\n"
@@ -104,7 +105,7 @@ def solve(
     problem
         A problem such as burgers or allen-cahn (see --list), or a class of your own, file.py:Name.
     list
-        Name all problems and recipes.
+        Name all problems, recipes and what recipes can be made of.
     """
     from sciml.cli.solve import show_problems
     from sciml.cli.solve import solve as work
@@ -118,6 +119,8 @@ def solve(
     "  sciml compare darcy/smooth-85/v1 navier-stokes --operators fno,wide=fno --set wide.width=64\n"
     "  sciml compare measured.h5 --operators fno,mymodel.py:build --allow-code --seeds 5 --budget 2000steps\n"
     "  sciml compare darcy --samples 100,300,1000 --budget 1000steps --jobs 2\n"
+    "  sciml compare pinn/wave --operators plain,plain+R3,plain+PirateNet+soap,plain+NTK --budget 60s\n"
+    "  sciml compare 'pinn/wave(mode=4)' --operators 'plain+samplers,plain+RAD(every=50)' --budget 60s\n"
     "  sciml compare --list"
 )
 def compare(
@@ -128,16 +131,18 @@ def compare(
     list: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> int:
-    """Train operators with equal data and equal budgets, several seeds each, beside classical solvers.
+    """Train operators, or recipes of physics-informed networks, with equal data and equal budgets.
 
-    Writes a folder: rows.jsonl (all results, errors of every sample included), report.html and the table as
-    table.md, table.csv and table.tex. The same command goes on where it was stopped; of a finished comparison
-    it prints the table. Several of them on one folder, or torchrun, share the trainings.
+    Each is trained with several seeds, and stands beside classical solvers. Writes a folder: rows.jsonl (all
+    results, errors of every sample included), report.html and the table as table.md, table.csv and table.tex.
+    The same command goes on where it was stopped; of a finished comparison it prints the table. Several of
+    them on one folder, or torchrun, share the trainings.
 
     Parameters
     ----------
     targets
-        Benchmarks (see --list), presets (darcy, navier-stokes), dataset files, or files of other programs.
+        Benchmarks (see --list), presets (darcy, navier-stokes), dataset files, or files of other programs; or
+        problems of physics-informed networks, pinn/wave or with arguments 'pinn/wave(mode=4)'.
     output
         The folder. The default is runs/compare-HASH, with a hash of all settings.
     list

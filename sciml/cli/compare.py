@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,19 @@ from sciml.comparison.comparison import REPORT, Comparison, default_folder
 from sciml.comparison.contest import Contest
 from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
-from sciml.comparison.problems import RecipeEntry
-from sciml.comparison.problems import named as problems
+from sciml.comparison.problems import ProblemContest, RecipeEntry, contest_called
+from sciml.comparison.problems import named as problem_contests
 from sciml.comparison.rows import NAME as ROWS
 from sciml.comparison.sweep import Sweep
 from sciml.errors import ConfigError, nearest
 from sciml.files import locked_folder, write_bytes_atomic
-from sciml.kernels.estimators import Exact
+from sciml.pinns.naming import expanded, named_recipe, spelled_recipe
+from sciml.pinns.problem import Problem
 from sciml.pinns.recipes import RECIPES
+from sciml.pinns.suitability import contenders, refusal
 from sciml.presets import PRESETS
 from sciml.processes import device_of
+from sciml.spelling import split_list
 
 OPERATORS = "fno,unet,resnet"
 COMMANDS = "command.sh"
@@ -132,25 +136,26 @@ def _commands(path: Path) -> str:
 
 
 def contest_of(target: str, options: DataOptions, resolutions: Sequence[int] = ()) -> Contest[Any]:
-    """The contest that a name or a file stands for.
+    """The contest that a name or a file stands for; problems take arguments, ``pinn/wave(mode=4)``.
 
     Raises
     ------
     ConfigError
-        For an unknown name, and options for files that meet a name.
+        For an unknown name or argument, and options for files that meet a name.
     """
     named = BENCHMARKS.get(target)
     if named is None and target in PRESETS:
         named = Benchmark.of_preset(PRESETS[target])
-    if named is not None or target in problems():
+    found: Contest[Any] | None = contest_called(target)
+    if named is not None:
+        found = FieldContest(named, resolutions=resolutions)
+    if found is not None:
         if options != DataOptions():
             raise ConfigError(f"{target} has its own data; --inputs, --outputs and the like are for files.")
-        if named is not None:
-            return FieldContest(named, resolutions=resolutions)
-        return problems()[target]()
+        return found
     path = Path(target)
     if not path.exists():
-        known = [*PRESETS, *BENCHMARKS, *problems()]
+        known = [*PRESETS, *BENCHMARKS, *problem_contests()]
         raise ConfigError(
             f"there is no benchmark, preset or file {target!r}; sciml compare --list names the benchmarks."
             f"{nearest(target, known)}"
@@ -206,17 +211,14 @@ def entries_of(options: CompareOptions, contests: Sequence[Contest[Any]]) -> lis
         raise ConfigError(
             "sciml compare takes data or problems of physics-informed networks, not both at once."
         )
-    fields = kinds == {Entry}
-    # Few equations may be estimated; the others would refuse such a recipe.
-    exact = [name for name, recipe in RECIPES.items() if isinstance(recipe.estimator, Exact)]
-    standard = OPERATORS if fields else ",".join(exact)
+    listed: Iterator[Competitor] = _operators(options)
+    if kinds != {Entry}:
+        listed = _recipes(options, [c.problem for c in contests if isinstance(c, ProblemContest)])
     entries: dict[str, Competitor] = {}
-    for text in (part.strip() for part in (options.operators or standard).split(",")):
-        alias, _, what = text.rpartition("=")
-        entry = _operator(alias, what, options) if fields else _recipe(alias, what)
+    for entry in listed:
         if entry.name in entries:
             raise ConfigError(
-                f"--operators: {entry.name} is named twice; give one another name, as in other={what}."
+                f"--operators: {entry.name} is named twice; give one another name, as in other={entry.name}."
             )
         entries[entry.name] = entry
     for name, settings in _settings(options.settings, entries).items():
@@ -224,33 +226,72 @@ def entries_of(options: CompareOptions, contests: Sequence[Contest[Any]]) -> lis
     return list(entries.values())
 
 
-def _operator(alias: str, text: str, options: CompareOptions) -> Entry:
-    name, factory, code = names.chosen_operator(text, allow_code=options.allow_code)
-    if code is not None:
-        file, _, function = text.rpartition(":")
-        factory = OwnFunction(f"{Path(file).absolute()}:{function}")
-    return Entry(alias or name, factory, symmetry=options.symmetry, code=code)
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    """What --operators lists: each with the name that it is given, or none."""
+    for part in split_list(text):
+        alias, equals, what = part.partition("=")
+        # In front of a bracket it is a name; behind, that of an argument.
+        yield (alias.strip(), what.strip()) if equals and "(" not in alias else ("", part)
 
 
-def _recipe(alias: str, text: str) -> RecipeEntry:
-    if text not in RECIPES:
-        listed = ", ".join(RECIPES)
-        raise ConfigError(f"there is no recipe {text!r}; there is {listed}.{nearest(text, RECIPES)}")
-    return RecipeEntry(alias or text, RECIPES[text])
+def _operators(options: CompareOptions) -> Iterator[Entry]:
+    for alias, text in _named(options.operators or OPERATORS):
+        name, factory, code = names.chosen_operator(text, allow_code=options.allow_code)
+        if code is not None:
+            file, _, function = text.rpartition(":")
+            factory = OwnFunction(f"{Path(file).absolute()}:{function}")
+        yield Entry(alias or name, factory, symmetry=options.symmetry, code=code)
+
+
+def _recipes(options: CompareOptions, problems: Sequence[Problem]) -> Iterator[RecipeEntry]:
+    """Those that are named, or are worth it on every problem."""
+    if options.operators is None:
+        able = [contenders(problem) for problem in problems]
+        yield from (RecipeEntry(name, RECIPES[name]) for name in able[0] if all(name in a for a in able))
+        return
+    for alias, text in _named(options.operators):
+        if len(each := expanded(text)) == 1:
+            yield RecipeEntry(alias or spelled_recipe(text), named_recipe(text))
+        elif alias:
+            raise ConfigError(
+                f"--operators: {alias}={text} are {len(each)} recipes, which cannot have one name."
+            )
+        else:
+            yield from _all_of(each, problems)
+
+
+def _all_of(texts: Sequence[str], problems: Sequence[Problem]) -> Iterator[RecipeEntry]:
+    """Those of many that no problem refuses, each once; of the others a line says why they are left out."""
+    seen = set()
+    for text in texts:
+        try:
+            entry = RecipeEntry(spelled_recipe(text), named_recipe(text))
+        except (ConfigError, ImportError) as error:
+            say(f"{text} is left out: {error}")
+            continue
+        reasons = (refusal(entry.recipe, problem) for problem in problems)
+        if (why := next((reason for reason in reasons if reason is not None), None)) is not None:
+            say(f"{text} is left out: {why}")
+        elif entry.name not in seen:
+            seen.add(entry.name)
+            yield entry
+
+
+_SETTING = re.compile(r"(?P<entry>.+?)\.(?P<setting>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
 
 
 def _settings(pairs: Sequence[str], entries: Mapping[str, Competitor]) -> dict[str, dict[str, Any]]:
     """``fno.width=64`` as ``{"fno": {"width": 64}}``."""
     given: dict[str, list[str]] = {}
     for pair in pairs:
-        left, equals, value = pair.partition("=")
-        entry, dot, name = left.strip().rpartition(".")
-        if not equals or not dot or entry not in entries:
+        found = _SETTING.fullmatch(pair.strip())
+        entry = found["entry"].strip() if found else pair.partition("=")[0].rpartition(".")[0]
+        if found is None or entry not in entries:
             raise ConfigError(
                 f"--set takes OPERATOR.NAME=VALUE such as fno.width=64, with an operator of this comparison "
                 f"({', '.join(entries)}), got {pair!r}.{nearest(entry, entries)}"
             )
-        given.setdefault(entry, []).append(f"{name}={value}")
+        given.setdefault(entry, []).append(f"{found['setting']}={found['value']}")
     return {entry: names.parse_settings(listed) for entry, listed in given.items()}
 
 
@@ -258,7 +299,9 @@ def show_benchmarks(*, json: bool) -> int:
     """Name all benchmarks."""
     named = {**BENCHMARKS, **{name: Benchmark.of_preset(preset) for name, preset in PRESETS.items()}}
     cards = {name: {"budget": b.budget, "source": b.source, "note": b.note} for name, b in named.items()}
-    cards |= {name: {"budget": "", "source": "a problem for recipes", "note": ""} for name in problems()}
+    cards |= {
+        name: {"budget": "", "source": "a problem for recipes", "note": ""} for name in problem_contests()
+    }
     if json:
         emit_json({"benchmarks": cards})
         return 0

@@ -169,7 +169,9 @@ class SolveOptions:
         solutions that flatten. ridge: for ten directions of many, the default where a problem is known to
         have as many. sharp: for fronts, layers and corners. precise: for smooth solutions and the
         last digits. window: for --windows. inverse: for unknown numbers and functions, there the default.
-        plain, fresh, r3, rad: the baselines on which these improve. sciml solve --list has all.
+        plain, fresh, r3, rad: the baselines on which these improve. BASE+Class(name=value)+... has other
+        samplers, weightings, networks and optimizers, as in plain+RAD(every=50)+PirateNet. sciml solve --list
+        has all.
     estimator
         How second derivatives are summed up, where the equation allows it: exact; sparse, along random
         coordinates; hutchinson, along random vectors of signs. How much each spreads the gradient of the
@@ -241,10 +243,14 @@ class CompareOptions:
         Neural operators or set-ups of them (see sciml operators) separated by commas, by default
         fno,unet,resnet; your own is file.py:build, a function build(in_channels, out_channels, data) that
         returns a torch.nn.Module; NAME=OPERATOR gives another name, as in wide=fno. On problems of
-        physics-informed networks, pinn/..., they are recipes, by default all with exact derivatives.
+        physics-informed networks, pinn/..., they are recipes, BASE or BASE+Class(name=value)+... with
+        samplers, weightings, networks and optimizers by name, as in plain,plain+R3,plain+PirateNet+soap;
+        plain+samplers is one for each, and so are plain+weightings, plain+networks and plain+optimizers. By
+        default they are those that suit the problem. sciml solve --list names all.
     settings
         An argument of one of them, or of its training (learning_rate, weight_decay, batch_size, clip, ema,
-        precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated.
+        precision): OPERATOR.NAME=VALUE such as fno.width=64; may be repeated. Of a recipe points, weights,
+        hard, harmonics: plain+R3.points=500.
     allow_code
         Run the code in file.py.
     symmetry

@@ -21,12 +21,13 @@ from sciml.cli.output import duration, emit_json, progress
 from sciml.cli.solved import ASKED, REPORT, RESULT, files_of, result_of, show, unknowns_in_words, verdict
 from sciml.cli.status import requeued_on_signals, say
 from sciml.description import build, describe
-from sciml.errors import ConfigError, DataError, nearest
+from sciml.errors import ConfigError, DataError
 from sciml.files import finite, write_json_atomic
 from sciml.kernels.estimators import Estimator, Exact, Hutchinson, SparseDirections
 from sciml.pinns.fields import fields_of
 from sciml.pinns.marching import MarchAttempt
 from sciml.pinns.monte_carlo.beside import Beside, beside
+from sciml.pinns.naming import named_recipe, parts_by_kind, spelled_recipe
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import RECIPES, suited
@@ -102,7 +103,8 @@ def _asked(target: str | None, options: SolveOptions, like: Path | None) -> tupl
     if options.dim is not None and arguments.setdefault("dim", options.dim) != options.dim:
         raise ConfigError(f"--dim {options.dim} and --set dim={arguments['dim']} contradict each other.")
     problem, code = _problem(target, arguments, allow_code=options.allow_code)
-    recipe, windows = options.recipe, options.windows
+    recipe = None if options.recipe is None else spelled_recipe(options.recipe)
+    windows = options.windows
     if recipe is None:
         estimated = options.estimator is not None or options.samples is not None
         chosen = suited(problem, estimated=estimated)
@@ -167,12 +169,7 @@ def _problem(name: str, arguments: Mapping[str, Any], *, allow_code: bool) -> tu
 
 def recipe_of(asked: Asked) -> Recipe:
     """The recipe of that name, with what is asked for besides."""
-    if asked.recipe not in RECIPES:
-        listed = ", ".join(RECIPES)
-        raise ConfigError(
-            f"there is no recipe {asked.recipe!r}; there is {listed}.{nearest(asked.recipe, RECIPES)}"
-        )
-    recipe = RECIPES[asked.recipe]
+    recipe = named_recipe(asked.recipe)
     recipe = dataclasses.replace(recipe, estimator=_estimator(asked, recipe))
     return recipe if asked.steps is None else recipe.scaled(asked.steps)
 
@@ -414,11 +411,13 @@ def show_problems(*, json: bool) -> int:
             "arguments": {key: None if v is inspect.Parameter.empty else v for key, v in arguments.items()},
         }
     if json:
-        emit_json({"problems": cards, "recipes": list(RECIPES)})
+        emit_json({"problems": cards, "recipes": list(RECIPES), "parts": parts_by_kind()})
         return 0
     for name, card in cards.items():
         print(f"{name}: {card['summary']}")
         shown = ", ".join(f"{key}={value}" for key, value in card["arguments"].items())
         print(f"  {card['source']}" + (f"; {shown}" if shown else ""))
     print(f"recipes: {', '.join(RECIPES)}")
+    for kind, parts in parts_by_kind().items():
+        print(f"  + {kind}: {', '.join(parts)}")
     return 0

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from sciml.cli.names import dashed
 from sciml.comparison.contest import Contest, Judgement, Metrics, Plan, Reference
-from sciml.comparison.published import Published, elsewhere
+from sciml.comparison.published import Published
+from sciml.comparison.published_problems import published_on
 from sciml.description import describe
 from sciml.errors import ConfigError, nearest
 from sciml.grid import Grid
@@ -35,11 +36,13 @@ from sciml.pinns.residual import Residual
 from sciml.pinns.variance import variance_over_directions
 from sciml.report import Example
 from sciml.run import Run
+from sciml.spelling import calls_in, spelled
 from sciml.streams import Streams
 
 SEED = 0  # of the split of the reference's points
 VALIDATION = 5  # one point of so many is for validation
 DRAWS = 16  # of directions, for the spread of the gradient of an estimated loss
+_PREFIX = "pinn/"
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,13 @@ class ProblemContest(Contest[RecipeEntry]):
 
     @property
     def name(self) -> str:
-        """``pinn/allen-cahn``, with the arguments that are not the usual ones."""
-        cls = type(self.problem)
-        changed: list[str] = []
-        if dataclasses.is_dataclass(self.problem):
-            for field in dataclasses.fields(self.problem):
-                value = getattr(self.problem, field.name)
-                if value != field.default:
-                    changed.append(
-                        f"{field.name}={value:g}" if isinstance(value, float) else f"{field.name}={value}"
-                    )
-        return f"pinn/{dashed(cls.__name__)}" + "".join(f",{text}" for text in changed)
+        """``pinn/allen-cahn``, with the arguments that are not the usual ones: ``pinn/wave(mode=4)``."""
+        problem = self.problem
+        changed: dict[str, Any] = {}
+        if dataclasses.is_dataclass(problem):
+            values = [(field, getattr(problem, field.name)) for field in dataclasses.fields(problem)]
+            changed = {field.name: value for field, value in values if value != field.default}
+        return spelled(f"{_PREFIX}{dashed(type(problem).__name__)}", changed)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Solve for the reference, which is then in the cache folder."""
@@ -202,10 +201,7 @@ class ProblemContest(Contest[RecipeEntry]):
 
     def published(self) -> list[Published]:
         """Numbers of others on the same problem."""
-        if self.problem != type(self.problem)():
-            return []
-        rows = _PUBLISHED.get(type(self.problem).__name__, ())
-        return list(elsewhere(rows, "points of the reference, network, steps and machine are theirs"))
+        return published_on(self.problem)
 
     def examples(self, run: Run) -> list[Example] | None:
         """The solution on the reference's grid, if that has two axes."""
@@ -301,59 +297,37 @@ def _gradient_deviation(run: Run) -> float | None:
     return math.sqrt(variance_over_directions(loss, model, batch, draws=DRAWS, seed=SEED))
 
 
-def named() -> dict[str, Callable[[], ProblemContest]]:
+def named() -> dict[str, Callable[..., ProblemContest]]:
     """The contests on the problems of `sciml.pinns.problems`, by name."""
-    return {f"pinn/{dashed(name)}": partial(_contest, name) for name in problems.__all__}
+    return {f"{_PREFIX}{dashed(name)}": partial(_contest, name) for name in problems.__all__}
 
 
-def _contest(name: str) -> ProblemContest:
-    return ProblemContest(getattr(problems, name)())
+def _contest(name: str, **arguments: Any) -> ProblemContest:
+    return ProblemContest(getattr(problems, name)(**arguments))
 
 
-_PINNACLE = "Hao et al., PINNacle (NeurIPS 2024), as later tables quote it"
-_KIYANI = "Kiyani et al., arXiv:2501.16371"
-_DOUBLE = "arXiv:2605.30910, double penalty"
-_FORMER = "Zhao, Ding and Prakash, PINNsFormer (ICLR 2024)"
-_R3 = "Daw et al., R3 sampling (ICML 2023), main table"
-_PIG = "Kang et al., physics-informed Gaussians (ICLR 2025)"
-_PIRATE = "Wang, Li, Chen and Perdikaris, PirateNets (JMLR 2024)"
+def contest_called(name: str) -> ProblemContest | None:
+    """The contest of a name with arguments in it, ``pinn/wave(mode=4)``; None if it begins like no other.
 
-_PUBLISHED: dict[str, list[tuple[str, float, str, Any]]] = {
-    "Burgers": [
-        ("PINN", 6.7e-4, "Raissi, Perdikaris and Karniadakis (J. Comput. Phys. 2019)", "read"),
-        ("PINN, in a study of 20 problems", 1.45e-2, _PINNACLE, "quoted"),
-        ("self-scaled Broyden, 8x20", 1.62e-8, _KIYANI, "quoted"),
-    ],
-    "AllenCahn": [
-        ("PINN, new points at each step", 7.7e-3, _R3, "read"),
-        ("R3", 8.3e-3, _R3, "read"),
-        ("RAD", 7.8e-3, _R3, "read"),
-        ("causal weights", 1.39e-4, "Wang, Sankaran and Perdikaris (CMAME 2024)", "read"),
-        ("Gaussians", 1.04e-4, _PIG, "read"),
-        ("PirateNet", 2.24e-5, _PIRATE, "read"),
-        ("self-scaled Broyden, 3x30", 9.43e-7, _KIYANI, "quoted"),
-    ],
-    "Convection": [
-        ("PINN, points that stay", 1.087, _R3, "read"),
-        ("PINN, new points at each step", 0.569, _R3, "read"),
-        ("RAD", 0.641, _R3, "read"),
-        ("R3", 2.28e-2, _R3, "read"),
-        ("PINNsFormer", 2.7e-2, _FORMER, "read"),
-        ("double penalty, L-BFGS", 5.4e-6, _DOUBLE, "quoted"),
-    ],
-    "Reaction": [
-        ("PINNsFormer", 3.0e-2, _FORMER, "read"),
-        ("double penalty, L-BFGS", 2.9e-5, _DOUBLE, "quoted"),
-    ],
-    "Wave": [
-        ("PINNsFormer", 0.283, _FORMER, "read"),
-        ("PINNsFormer with NTK weights", 5.8e-2, _FORMER, "read"),
-        ("double penalty, L-BFGS", 3.8e-4, _DOUBLE, "quoted"),
-    ],
-    "Helmholtz": [
-        ("PINN", 0.402, _PIG, "read"),
-        ("PINN, annealed weights", 3.69e-3, _PIG, "read"),
-        ("Gaussians", 4.13e-5, _PIG, "read"),
-    ],
-    "PoissonOfSines": [("L-BFGS", 4.67e-4, _PINNACLE, "quoted")],
-}
+    Raises
+    ------
+    ConfigError
+        For arguments that the problem does not take.
+
+    Examples
+    --------
+    >>> contest_called("pinn/wave(mode=4)").name, contest_called("darcy")
+    ('pinn/wave(mode=4)', None)
+    """
+    head, _, _ = name.partition("(")
+    known = {f"{_PREFIX}{dashed(each)}": getattr(problems, each) for each in problems.__all__}
+    if (cls := known.get(head.strip())) is None:
+        return None
+    form = f"{head.strip()}(name=value)"
+    call, *more = calls_in(cls.__name__ + name[len(head) :], form)
+    if more:
+        raise ConfigError(f"{name!r} is not of the form {form}.")
+    try:
+        return ProblemContest(cls(**call.arguments(cls)))
+    except TypeError as error:
+        raise ConfigError(f"{name}: {cls.__name__} does not accept this: {error}.") from None

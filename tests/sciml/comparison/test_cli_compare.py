@@ -17,8 +17,10 @@ from sciml.cli.options import CompareOptions
 from sciml.comparison.benchmarks import BENCHMARKS
 from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
+from sciml.comparison.problems import ProblemContest
 from sciml.datasets.darcy import Darcy
 from sciml.datasets.poisson import PoissonWithHoles
+from sciml.pinns.problems import Poisson, Wave
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--operators", "fno,mine=fno", "--seeds", "1", "--budget", "2steps")
@@ -217,6 +219,14 @@ def test_failures_have_a_status_and_a_sentence(
         ((), "needs a benchmark"),
         (("dracy",), "there is no benchmark, preset or file 'dracy'.* Did you mean 'darcy'"),
         (("pinn/poisson", "--operators", "smal"), "there is no recipe 'smal'.* Did you mean 'small'"),
+        (("pinn/wave", "--operators", "plain+RAD(evry=3)", "--budget", "2steps"), "Did you mean 'every'"),
+        (
+            ("pinn/wave", "--operators", "a=plain+samplers", "--budget", "2steps"),
+            "which cannot have one name",
+        ),
+        (("pinn/wave", "--operators", "plain+R3,plain+r3"), "plain\\+R3 is named twice"),
+        (("pinn/wave(mdoe=4)",), "Wave takes mode=3; got mdoe=4. Did you mean 'mode'"),
+        (("pinn/wav(mode=4)",), "there is no benchmark, preset or file"),
         (("pinn/poisson",), "--budget is needed"),
         (("darcy", "pinn/poisson"), "not both at once"),
         (("darcy", "--inputs", "a", "--outputs", "u"), "darcy has its own data"),
@@ -254,6 +264,52 @@ def test_settings_go_where_they_belong() -> None:
     assert isinstance(first, Entry) and isinstance(second, Entry)
     assert (first.settings, first.training) == ({"width": 8}, {"learning_rate": 0.01})
     assert (second.name, second.settings, second.training) == ("other", {"modes": (3, 2)}, {})
+
+
+def test_recipes_are_known_by_their_one_spelling(run: Run, inline: list[tuple[Any, ...]]) -> None:
+    """Another text for the same recipe or problem finds its rows again."""
+    small, quick = "MLP(width=4,depth=1)", ("--seeds", "1", "--budget", "2steps", "--json")
+    texts = f"plain+{small}+RAD(every=1,pool=2),mine=plain+NTK(probes=1)+{small}"
+    status, out, err = run(
+        "compare", "pinn/wave(mode=4)", "--operators", texts, "--set", "mine.points=50", *quick
+    )
+    assert status == 0, err
+    found = json.loads(out)
+    units = [row for row in found["rows"] if row["kind"] == "unit"]
+    assert [row["entry"] for row in units] == ["plain+RAD(every=1,pool=2)+MLP(width=4,depth=1)", "mine"]
+    assert {row["benchmark"] for row in units} == {"pinn/wave(mode=4)"}
+    assert (
+        all(row["status"] == "finished" for row in units)
+        and units[1]["settings"]["arguments"]["points"] == 50
+    )
+    (head,) = (row for row in found["rows"] if row["kind"] == "benchmark")
+    assert [row["value"] for row in head["published"]] == [9.79e-2]
+    inline.clear()
+    again = f"PLAIN + rad(1, pool=2) + mlp(depth=1, width=4), mine=plain+{small}+ntk(probes=1)"
+    command = ("compare", "pinn/wave( mode = 4 )", "--operators", again, "--set", "mine.points=50", *quick)
+    assert run(*command)[:2] == (0, out) and inline == []
+
+
+def test_words_stand_for_what_the_problem_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    contests = [ProblemContest(Poisson()), ProblemContest(Wave())]
+    options = CompareOptions(
+        operators="fresh, one=plain+MLP(width=4,depth=1)+Sobol, plain+MLP(width=4,depth=1)+weightings"
+    )
+    names = [entry.name for entry in entries_of(options, contests)]
+    assert names[:2] == ["fresh", "one"]
+    assert {"plain+NTK+MLP(width=4,depth=1)", "plain+ResidualAttention+MLP(width=4,depth=1)"} <= {*names}
+    assert not [name for name in names if "Causal" in name or "Staged" in name]
+    left_out = capsys.readouterr().err.splitlines()
+    assert any("+Causal is left out: Causal: Poisson has no time to respect" in line for line in left_out)
+    assert any("+Staged is left out: Staged takes stages" in line for line in left_out)
+
+
+def test_without_names_those_recipes_compete_that_suit_all_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = {"Wave": ["small", "precise", "plain"], "Poisson": ["small", "deep-ritz", "plain"]}
+    monkeypatch.setattr("sciml.cli.compare.contenders", lambda problem: able[type(problem).__name__])
+    contests = [ProblemContest(Poisson()), ProblemContest(Wave())]
+    assert [entry.name for entry in entries_of(CompareOptions(), contests)] == ["small", "plain"]
+    assert [entry.name for entry in entries_of(CompareOptions(), contests[:1])] == able["Poisson"]
 
 
 def test_the_benchmarks_are_listed(run: Run) -> None:

@@ -12,11 +12,20 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from sciml.comparison.problems import ProblemContest, RecipeEntry, named, validation_points
+from sciml.comparison.problems import (
+    ProblemContest,
+    RecipeEntry,
+    contest_called,
+    named,
+    validation_points,
+)
+from sciml.comparison.published_problems import STUDY
 from sciml.errors import ConfigError
 from sciml.kernels import Hutchinson
 from sciml.pinns import Box, Dirichlet, Domain, Problem, Recipe, Stage, problems
 from sciml.pinns.networks import MLP
+from sciml.pinns.problems import study
+from sciml.pinns.problems.study import PUBLISHED
 from sciml.pinns.samplers import R3
 
 
@@ -40,7 +49,7 @@ def test_every_problem_has_a_contest_of_its_own() -> None:
         assert pickle.loads(pickle.dumps(contest)).fingerprint() == contest.fingerprint()
     assert len({c.fingerprint() for c in contests.values()}) == len(contests)
     other = ProblemContest(problems.Convection(speed=30.0))
-    assert other.name == "pinn/convection,speed=30"
+    assert other.name == "pinn/convection(speed=30.0)"
     assert other.fingerprint() != contests["pinn/convection"].fingerprint()
 
 
@@ -132,6 +141,42 @@ class Affine(Problem):
 def test_published_numbers_belong_to_the_usual_arguments() -> None:
     assert ProblemContest(problems.AllenCahn()).published()
     assert not ProblemContest(problems.AllenCahn(diffusivity=1e-3)).published()
+
+
+def test_every_problem_of_the_study_has_its_published_error_and_a_name() -> None:
+    assert list(STUDY) == list(PUBLISHED)
+    own = [getattr(study, name) for name in study.__all__]
+    classes = {cls for cls in own if isinstance(cls, type) and issubclass(cls, Problem)}
+    assert classes <= {type(problem) for problem in STUDY.values()}
+    for name, problem in STUDY.items():
+        contest = ProblemContest(problem)
+        again = contest_called(contest.name)
+        assert again is not None and again.problem == problem
+        best = contest.published()[0]
+        assert best.value == PUBLISHED[name].error and best.system.startswith(PUBLISHED[name].method)
+        assert "2306.08827" in best.source and not best.same_protocol
+        assert ("solved by none" in best.system) != PUBLISHED[name].solved
+    assert ProblemContest(STUDY["Wave1d-C"]).name == "pinn/wave(mode=4)"
+    assert all("study" not in row.system for row in ProblemContest(problems.Wave()).published())
+
+
+def test_targets_take_arguments() -> None:
+    for text in ("pinn/convection(speed=30)", "pinn/convection( speed = 30.0 )", "pinn/convection(30)"):
+        found = contest_called(text)
+        assert found is not None and found == ProblemContest(problems.Convection(speed=30.0))
+        assert found.fingerprint() == ProblemContest(problems.Convection(speed=30.0)).fingerprint()
+    assert contest_called("pinn/wave(mode=3)") == contest_called("pinn/wave") == contest_called("pinn/wave()")
+    assert contest_called("wave") is None and contest_called("pinn/waves(mode=4)") is None
+    for text, message in [
+        ("pinn/wave(mdoe=4)", "Wave takes mode=3; got mdoe=4. Did you mean 'mode'"),
+        ("pinn/wave(mode=4", "is not of the form pinn/wave\\(name=value\\)"),
+        ("pinn/wave(mode=4)+3", "is not of the form"),
+        ("pinn/wave(mode=four)", "four is not a number"),
+        ("pinn/wave(mode='4')", "Wave takes mode=3; got mode='4', which is no number"),
+        ("pinn/poisson(1, 2, 3)", "Poisson takes .*too many positional arguments"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            contest_called(text)
 
 
 def test_refusals() -> None:
