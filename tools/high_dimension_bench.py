@@ -35,11 +35,12 @@ from typing import Any
 
 import torch
 
+from sciml.comparison.rows import Rows
 from sciml.kernels.bench.harness import Effort, Missing
 from sciml.kernels.bench.high_dimension import JAX, started
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / "docs" / "results" / "high-dimension" / "rows.jsonl"
+ROWS = Rows(ROOT / "docs" / "results" / "high-dimension")
 RUNS = ROOT / "runs" / "high-dimension"
 DIMENSIONS = (1_000, 10_000, 100_000)
 STEPS = 10_000
@@ -105,21 +106,9 @@ ENTRIES = {
 }
 
 
-def rows() -> list[dict[str, Any]]:
-    """All that have been measured."""
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
-def known(**key: object) -> bool:
-    """Whether there is a row with these entries."""
-    return any(all(row.get(name) == value for name, value in key.items()) for row in rows())
-
-
 def add(row: dict[str, Any]) -> None:
     """Append a row, and show it."""
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    ROWS.append(row)
     print(json.dumps(row), flush=True)
 
 
@@ -139,7 +128,7 @@ def solved(*arguments: object, threads: int | None = None) -> dict[str, Any]:
 
 def speed(dim: int, seconds: float) -> None:
     """One row: both programs at one dimension."""
-    if known(kind="speed", dim=dim):
+    if ROWS.having({"kind": "speed", "dim": dim}):
         return
     folder = RUNS / f"speed-{dim}"
     ours = ("sine-gordon", "--dim", dim, "--recipe", "high-dim", "--estimator", "sparse", "--samples", 16)
@@ -174,7 +163,7 @@ def speed(dim: int, seconds: float) -> None:
 
 def accuracy(entry: Entry, seed: int, time_limit: float) -> None:
     """One row: a problem and a seed."""
-    if known(kind="accuracy", name=entry.name, seed=seed):
+    if ROWS.having({"kind": "accuracy", "name": entry.name, "seed": seed}):
         return
     before = _processor_seconds()
     found = solved(
@@ -209,7 +198,7 @@ def tables() -> Iterator[str]:
     """Two tables in Markdown."""
     yield "| d | sciml solve, steps/s | JAX, steps/s | ratio | aimed at | memory, MiB | of JAX, MiB |"
     yield "|---|---|---|---|---|---|---|"
-    for row in sorted((row for row in rows() if row["kind"] == "speed"), key=lambda row: row["dim"]):
+    for row in sorted(ROWS.having({"kind": "speed"}), key=lambda row: row["dim"]):
         ours, theirs = row["steps_per_second"], row["jax_steps_per_second"]
         ratio = "-" if theirs is None else f"{ours / theirs:.2f}"
         yield (
@@ -224,7 +213,7 @@ def tables() -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|---|---|"
     for entry in ENTRIES.values():
-        if own := [row for row in rows() if row["kind"] == "accuracy" and row["name"] == entry.name]:
+        if own := ROWS.having({"kind": "accuracy", "name": entry.name}):
             errors = [row["error"] for row in own]
             passed = [entry.passed(row) for row in own]
             told = "-" if None in passed else f"{sum(map(bool, passed))} of {len(own)}"

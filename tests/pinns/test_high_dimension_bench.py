@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from sciml.comparison.rows import Rows
 from sciml.kernels.bench.harness import Missing
 
 
-@pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "tools" / "high_dimension_bench.py"
-    spec = importlib.util.spec_from_file_location("high_dimension_bench", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "high_dimension_bench", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROWS", tmp_path / "rows.jsonl")
-    monkeypatch.setattr(module, "RUNS", tmp_path / "runs")
-    return module
+@pytest.fixture(autouse=True)
+def elsewhere(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and runs."""
+    monkeypatch.setattr(tool, "ROWS", Rows(tmp_path))
+    monkeypatch.setattr(tool, "RUNS", tmp_path / "runs")
 
 
 def answer(*arguments: object, **_: object) -> dict[str, Any]:
@@ -55,7 +48,7 @@ def test_rows_are_made_once(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -
     for _ in range(2):
         tool.main(["speed", "1000"])
         tool.main(["accuracy", "sine-gordon/two-body/100", "sine-gordon/hidden/100", "--seeds", "0", "1"])
-    rows = tool.rows()
+    rows = tool.ROWS.read()
     assert [row["kind"] for row in rows] == ["speed", *["accuracy"] * 4]
     assert rows[0]["jax"] is None and rows[0]["steps_per_second"] == 5.0
     # 2e-3 is below 3e-3 and half of 8e-3, but not below a tenth of it.
@@ -77,4 +70,4 @@ def test_what_is_aimed_at(tool: ModuleType) -> None:
 def test_the_command_line_answers_what_the_rows_need(tool: ModuleType) -> None:
     entry = tool.Entry("sine-gordon", "hidden", 30, of_linear=0.1)
     tool.accuracy(entry, 0, 0.01)
-    assert tool.rows()[0]["name"] == "sine-gordon/hidden/30" and tool.rows()[0]["passed"] is False
+    assert tool.ROWS.read()[0]["name"] == "sine-gordon/hidden/30" and tool.ROWS.read()[0]["passed"] is False
