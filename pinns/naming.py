@@ -145,17 +145,15 @@ def expanded(text: str) -> list[str]:
     (['plain+NTK', 'plain+Causal', 'plain+Exponential'], ['small'])
     """
     base, calls = _split(text)
-    choices = [
-        [
-            name
-            for name, known in each_part().items()
-            if known.kind == call.name.lower() and known.role != "fit"
-        ]
-        if call.name.lower() in KINDS and str(call) == call.name
-        else [str(call)]
-        for call in calls
-    ]
-    return ["+".join([base, *chosen]) for chosen in itertools.product(*choices)]
+    return ["+".join([base, *chosen]) for chosen in itertools.product(*map(_choices, calls))]
+
+
+def _choices(call: Call) -> list[str]:
+    """What a call stands for: each of a kind, what fits networks apart, or itself."""
+    kind = call.name.lower()
+    if kind not in KINDS or str(call) != call.name:
+        return [str(call)]
+    return [name for name, known in each_part().items() if known.kind == kind and known.role != "fit"]
 
 
 def parts_by_kind() -> dict[str, list[str]]:
@@ -192,9 +190,9 @@ def _sampler(found: Any) -> str | None:
 
 
 def _weighting(found: Any) -> str | None:
-    return (
-        "weighting" if _concrete(found, Weighting) else "potential" if _concrete(found, Potential) else None
-    )
+    if _concrete(found, Weighting):
+        return "weighting"
+    return "potential" if _concrete(found, Potential) else None
 
 
 def _network(found: Any) -> str | None:
@@ -283,8 +281,8 @@ def _try_network(part: _Part) -> None:
     try:
         with torch.device("meta"):  # no memory, no time, no random numbers
             part.make(2, 1)
-    except ConfigError:
-        pass  # the problem, which has other numbers of inputs and outputs, decides
+    except (ConfigError, RuntimeError):
+        pass  # the problem decides, which has other numbers of inputs and outputs and real numbers
 
 
 # From parts to recipes.

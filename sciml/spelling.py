@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sciml.errors import ConfigError, nearest
@@ -82,7 +82,7 @@ def calls_in(
     form : str
         What errors call the right form.
     parts : mapping
-        What may be called in arguments, by name.
+        What may be called in arguments, by name, in either case.
 
     Raises
     ------
@@ -116,8 +116,10 @@ def _call(node: ast.expr, text: str, form: str, parts: Mapping[str, Callable[...
 
 
 def _value(node: ast.expr, who: str, parts: Mapping[str, Callable[..., Any]]) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in parts:
-        made, function = _call(node, "", "", {}), parts[node.func.id]
+    made_by = {name.lower(): (name, function) for name, function in parts.items()}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.lower() in made_by:
+        name, function = made_by[node.func.id.lower()]
+        made = replace(_call(node, "", "", {}), name=name)
         try:
             return function(**made.arguments(function))
         except TypeError as error:

@@ -26,6 +26,7 @@ from sciml.comparison.entry import Entry
 from sciml.comparison.fields import FieldContest
 from sciml.comparison.problems import ProblemContest, RecipeEntry, contest_called
 from sciml.comparison.problems import named as problem_contests
+from sciml.comparison.published_problems import STUDY
 from sciml.comparison.rows import NAME as ROWS
 from sciml.comparison.sweep import Sweep
 from sciml.errors import ConfigError, nearest
@@ -299,9 +300,10 @@ def show_benchmarks(*, json: bool) -> int:
     """Name all benchmarks."""
     named = {**BENCHMARKS, **{name: Benchmark.of_preset(preset) for name, preset in PRESETS.items()}}
     cards = {name: {"budget": b.budget, "source": b.source, "note": b.note} for name, b in named.items()}
-    cards |= {
-        name: {"budget": "", "source": "a problem for recipes", "note": ""} for name in problem_contests()
-    }
+    study = {ProblemContest(problem).name: title for title, problem in STUDY.items()}
+    for name in dict.fromkeys([*problem_contests(), *study]):
+        known = f", {study[name]} of the study of twenty" if name in study else ""
+        cards[name] = {"budget": "", "source": f"a problem for recipes{known}", "note": ""}
     if json:
         emit_json({"benchmarks": cards})
         return 0

@@ -111,6 +111,16 @@ def test_solve_prints_one_json_object(run: Run, beam: str) -> None:
     assert "solving 3/3, Adam, loss" in err and "boundary" in err and "error" in err
 
 
+def test_a_recipe_with_other_parts_is_one_question_however_it_is_written(run: Run, beam: str) -> None:
+    command = ("solve", beam, "--allow-code", "--steps", "2", "--json", "--recipe")
+    first = json.loads(run(*command, "plain+RAD(every=2,pool=2)+MLP(width=4)")[1])
+    assert first["recipe"] == "plain+RAD(every=2,pool=2)+MLP(width=4)" and first["parameters"] == 53
+    status, out, err = run(*command, "Plain + mlp(width=4) + rad(2, pool=2)")
+    assert status == 0 and json.loads(out) == first and "judging" not in err
+    status, _, err = run(*command, "plain+RADD")
+    assert status == 2 and "Did you mean 'RAD'" in err
+
+
 def test_a_finished_run_is_printed_not_trained(run: Run, beam: str) -> None:
     command = ("solve", beam, "--allow-code", *SHORT, "--output", "run")
     first = json.loads(run(*command, "--json")[1])

@@ -315,6 +315,7 @@ def test_without_names_those_recipes_compete_that_suit_all_problems(monkeypatch:
 def test_the_benchmarks_are_listed(run: Run) -> None:
     status, out, _ = run("compare", "--list")
     assert status == 0 and "darcy/smooth-85/v1" in out and "pinn/poisson" in out
+    assert "Wave1d-C" in next(line for line in out.splitlines() if "pinn/wave(mode=4)" in line)
     status, out, _ = run("compare", "--list", "--json")
     assert set(BENCHMARKS) < set(json.loads(out)["benchmarks"])
 
