@@ -142,7 +142,7 @@ the first layer is wide, and with 6 instead of 12 bytes for each weight of that 
 
 POLYNOMIAL = Recipe(
     network=Polynomial,
-    stages=(Stage(Polyak, 7000, OnDevice(), fading=True),),
+    stages=(Stage(Polyak, 4500, OnDevice()), Stage(Polyak, 1500, OnDevice(), fading=True)),
     points=500,
     dtype=torch.float32,
     fit=fit_linear,
