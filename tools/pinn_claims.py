@@ -107,6 +107,13 @@ _ALLEN_CAHN = replace(
     weights={"initial": 100.0},
     stages=(Stage(partial(Adam, lr=5e-3, betas=(0.99, 0.999)), 10_000, _FIXED),),
 )
+# Conditions built in: the weights of the equation have nothing to be balanced with.
+_BUILT_IN = replace(
+    _ALLEN_CAHN,
+    network=partial(FourierFeatures, features=32, network=partial(MLP, width=64, depth=4)),
+    hard=True,
+    weights={},
+)
 _CURVED = Recipe(
     stages=(
         Stage(_START, 1000, Sobol(every=10)),
@@ -160,18 +167,12 @@ CLAIMS: dict[str, Claim] = {
     "ntk": _weighted(problems.Wave(), _SOFT, NTK(every=100)),
     "relobralo": _weighted(problems.Helmholtz(), _SOFT, ReLoBRaLo()),
     "self-adaptive": _weighted(problems.AllenCahn(), _ALLEN_CAHN, SelfAdaptive(until=10_000)),
-    # Conditions built in: the weights of the equation have nothing to be balanced with.
-    "rba": _weighted(
-        problems.AllenCahn(),
-        replace(
-            _ALLEN_CAHN,
-            network=partial(FourierFeatures, features=32, network=partial(MLP, width=64, depth=4)),
-            hard=True,
-            weights={},
-        ),
-        ResidualAttention(),
+    "rba": _weighted(problems.AllenCahn(), _BUILT_IN, ResidualAttention()),
+    "vrba": _weighted(problems.AllenCahn(), _BUILT_IN, ResidualAttention(Exponential())),
+    # Not by its authors, who give this optimizer the points of `vrba-points`.
+    "vrba-floor": _weighted(
+        problems.Burgers(), _CURVED, ResidualAttention(Exponential(), memory=0.1, rate=0.9, floor=0.5)
     ),
-    "vrba": _weighted(problems.Burgers(), _CURVED, ResidualAttention(Exponential(), memory=0.1, rate=0.9)),
     # Networks.
     "factorization": _network(
         problems.AllenCahn(),

@@ -28,7 +28,8 @@ class ResidualAttention(Weighting):
     .. math::
 
         \lambda_i \leftarrow \text{memory} \cdot \lambda_i + \text{rate} \cdot q_i, \qquad
-        q_i = \Phi'(|r_i|) / \max_j \Phi'(|r_j|), \qquad L = \frac{1}{N} \sum_i (\lambda_i r_i)^2,
+        q_i = \text{floor} + (1 - \text{floor}) \frac{\Phi'(|r_i|)}{\max_j \Phi'(|r_j|)}, \qquad
+        L = \frac{1}{N} \sum_i (\lambda_i r_i)^2,
 
     each term by itself, so that lambda stays below ``rate / (1 - memory)``, 10 by default, and weights below
     its square.  Terms that are not weighed had better have a weight of that order, 100, or be balanced by
@@ -45,12 +46,13 @@ class ResidualAttention(Weighting):
     potential : Potential
         Phi.
     memory : float, 0 to 1
-        With a quasi-Newton method, which moves far in a step, 0.1 and a rate of 0.9 are usual.
     rate : float, positive
     start : float, not negative
         The first lambda, before the first update.
     sites : tuple of str, optional
         ``equation`` or names of conditions; None for all.
+    floor : float, 0 to 1
+        Attention that every point has; 1 is plain training.
 
     Raises
     ------
@@ -59,12 +61,19 @@ class ResidualAttention(Weighting):
 
     Notes
     -----
-    An update costs an evaluation of the loss without gradients.
+    An update costs an evaluation of the loss without gradients.  Rows of a run tell ``effective_points``, the
+    square of the sum of the weights over the sum of their squares, of the term with the fewest.
+
+    A quasi-Newton method fits the points that count before they are weighed again, and takes the curvature of
+    that loss for the curvature of the next.  Where these points are few, as under ``Exponential()`` after many
+    steps, the residuals elsewhere grow without bound: give it a floor, 0.5 say.
 
     Source: Anagnostopoulos, Toscano, Stergiopulos and Karniadakis, Residual-based attention in
     physics-informed neural networks, Comput. Methods Appl. Mech. Eng. 421 (2024), equation 6 (RBA); Toscano
-    et al., arXiv:2509.14198 (2025), algorithm 1, and its code for ``start`` (vRBA).  There lambdas belong to
-    the points of a fixed pool, of which each step sees some.
+    et al., arXiv:2509.14198 (2025), algorithm 1, and its code for ``start`` and the floor, one minus its phi
+    (vRBA).  There lambdas belong to the points of a fixed pool, of which each step sees some, and with a
+    quasi-Newton method they are no weights but the density with which its points are drawn, as in
+    `sciml.pinns.samplers.VRBA`.
 
     Examples
     --------
@@ -79,12 +88,13 @@ class ResidualAttention(Weighting):
     rate: float = 0.01
     start: float = 0.1
     sites: Sites = (EQUATION,)
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.memory < 1 or not self.rate > 0 or not self.start >= 0:
+        if not (0 <= self.memory < 1 and self.rate > 0 and self.start >= 0 and 0 <= self.floor <= 1):
             raise ConfigError(
-                "ResidualAttention: needs 0 <= memory < 1, rate > 0 and start >= 0, got "
-                f"{self.memory}, {self.rate} and {self.start}."
+                "ResidualAttention: needs 0 <= memory < 1, rate > 0, start >= 0 and 0 <= floor <= 1, got "
+                f"{self.memory}, {self.rate}, {self.start} and {self.floor}."
             )
 
     def check(self, problem: Problem) -> None:
@@ -94,7 +104,11 @@ class ResidualAttention(Weighting):
         state, kept = moved(state, scene, self.sites, partial(self._moved, step))
         return state, {name: own["lambda"].square() for name, own in kept.items()}
 
+    def facts(self, state: State) -> dict[str, float]:
+        weights = [value.square() for key, value in state.items() if key.endswith("/lambda")]
+        return {"effective_points": min(float(w.sum() ** 2 / w.square().sum()) for w in weights)}
+
     def _moved(self, step: int, kept: Mapping[str, Tensor] | None, squares: Tensor) -> Mapping[str, Tensor]:
         before = torch.full_like(squares, self.start) if kept is None else kept["lambda"]
-        attention = self.potential.attention(squares.sqrt(), step)
+        attention = self.floor + (1 - self.floor) * self.potential.attention(squares.sqrt(), step)
         return {"lambda": self.memory * before + self.rate * attention}

@@ -18,8 +18,9 @@ from sciml.errors import ConfigError
 from sciml.kernels import d, evaluate
 from sciml.kernels.estimators import Hutchinson
 from sciml.objective import Term
+from sciml.optimizers import SelfScaledBroyden
 from sciml.optimizers.linearization import by_rows
-from sciml.pinns import Box, Domain, Initial, Problem, Recipe, Residual, Stage, problems
+from sciml.pinns import Attempt, Box, Domain, Initial, Problem, Recipe, Residual, Stage, problems
 from sciml.pinns.networks import MLP
 from sciml.pinns.samplers import R3, RAD, VRBA, Site, Sobol
 from sciml.pinns.weightings import (
@@ -279,6 +280,24 @@ def test_attention_is_its_recursion_and_bounded() -> None:
         expected = 0.1 * kept + 0.2 * relative * (1 - kept) / (1 - 0.9)
         torch.testing.assert_close(found[step], expected.square(), rtol=1e-12, atol=1e-30)
     assert found[-1].max() < (0.2 / (1 - 0.9)) ** 2
+
+
+def test_a_floor_keeps_every_point_in_the_loss_of_a_quasi_newton_method() -> None:
+    """Of 40 points a cold potential leaves one or two, which ten iterations fit at the cost of all others."""
+    problem, found = problems.Poisson(), {}
+    for floor in (0.0, 0.5):
+        weighting = ResidualAttention(Exponential(0.1), memory=0.1, rate=0.9, floor=floor)
+        stages = (
+            Stage(partial(SelfScaledBroyden, iterations=10), 5, Sobol(every=1)),
+        )  # new points at every step
+        recipe = Recipe(
+            network=partial(MLP, width=10, depth=2), points=40, weighting=weighting, stages=stages
+        )
+        found[floor] = [step.row for step in Attempt(problem, recipe).steps()]
+    squares = {floor: [row["unweighted"]["equation"] for row in rows] for floor, rows in found.items()}
+    points = {f: [row["weighting"]["effective_points"] for row in rows] for f, rows in found.items()}
+    assert squares[0.5][-1] < 0.1 * squares[0.5][0] and squares[0.0][-1] > squares[0.0][0]
+    assert max(points[0.0][1:]) < 5 and min(points[0.5]) > 20
 
 
 def test_potentials_are_the_slopes_of_convex_functions() -> None:
