@@ -65,8 +65,8 @@ class ResidualAttention(Weighting):
     square of the sum of the weights over the sum of their squares, of the term with the fewest.
 
     A quasi-Newton method fits the points that count before they are weighed again, and takes the curvature of
-    that loss for the curvature of the next.  Where these points are few, as under ``Exponential()`` after many
-    steps, the residuals elsewhere grow without bound: give it a floor, 0.5 say.
+    that loss for the curvature of the next.  Where these points are few, as under ``Exponential()`` after
+    many steps, the residuals elsewhere grow without bound: give it a floor, 0.5 say.
 
     Source: Anagnostopoulos, Toscano, Stergiopulos and Karniadakis, Residual-based attention in
     physics-informed neural networks, Comput. Methods Appl. Mech. Eng. 421 (2024), equation 6 (RBA); Toscano
