@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from sciml.pinns.domain import Box, Domain
 from sciml.pinns.networks import MLP
 from sciml.pinns.samplers import PINNACLE, RAR, RARD, Sampler, Site, Uniform
 from sciml.pinns.weightings import Causal, GradientNorm
-from sciml.run import Run, RunFolder
+from sciml.run import Run
 from sciml.streams import Stream, Streams
 
 STREAM = Stream(0, "points")
@@ -174,16 +172,8 @@ def test_resumed_with_more_points_it_has_the_same_bits(steps: int, unbroken: Run
 
 
 @pytest.mark.slow
-def test_two_processes_see_the_points_of_one(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("growing_child.py")
-    spec = importlib.util.spec_from_file_location("growing_child", script)
-    assert spec is not None and spec.loader is not None
-    child = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(child)
-    alone = child.train(tmp_path / "one").history
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*start, str(script), str(tmp_path / "two")], check=True, capture_output=True)
-    together = RunFolder(tmp_path / "two").history()
+def test_two_processes_see_the_points_of_one(alone_and_together: Callable[[str], Any]) -> None:
+    alone, together = alone_and_together("growing_child")
     assert len(together) == len(alone) == 12 and "points" in alone[-1]
     for one, other in zip(alone, together, strict=True):
         assert other.get("points") == one.get("points")

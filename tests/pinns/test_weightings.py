@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,7 +22,6 @@ from sciml.pinns.networks import MLP
 from sciml.pinns.samplers import R3, RAD, CausalR3, Sobol, Uniform
 from sciml.pinns.weightings import Causal, Fixed, GradientNorm, Scene, Together, Weighting
 from sciml.pinns.weightings.causal import causal_weights
-from sciml.run import RunFolder
 from sciml.streams import Streams
 
 MODEL = nn.Linear(1, 1).double()
@@ -243,16 +239,8 @@ def test_slabs_are_added_up_over_processes_before_the_exponential(monkeypatch: p
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_weights_of_one(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("weighted_child.py")
-    spec = importlib.util.spec_from_file_location("weighted_child", script)
-    assert spec is not None and spec.loader is not None
-    child = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(child)
-    alone = child.train(tmp_path / "one").history
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*start, str(script), str(tmp_path / "two")], check=True, capture_output=True)
-    together = RunFolder(tmp_path / "two").history()
+def test_two_processes_have_the_weights_of_one(alone_and_together: Callable[[str], Any]) -> None:
+    alone, together = alone_and_together("weighted_child")
     assert len(together) == len(alone) == 6
     for one, other in zip(alone, together, strict=True):
         for name in ("unweighted", "weights", "weighting", "gates"):
