@@ -178,8 +178,7 @@ class Problem(ABC):
 
     @property
     def directions(self) -> int | None:
-        """Of space, along which alone the solution changes, apart from what the ansatz holds; if known to be
-        few."""
+        """How many of space the solution changes along, besides what the ansatz holds, if known to be few."""
         return None
 
     @property

@@ -64,7 +64,7 @@ class Condensed(OnPoints):
     """
 
     def __init__(
-        self, problem: Problem, *, points: int = 500, kept: int = 20_000, numbers: int = 2**22
+        self, problem: Problem, *, points: int = 500, kept: int = 20_000, numbers: int = 2**21
     ) -> None:
         if not isinstance(problem, BallProblem):
             raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +75,25 @@ def test_a_state_draws_what_would_have_been_drawn(model: nn.Module) -> None:
         assert torch.equal(one["equation/rows"], other["equation/rows"])
 
 
+def test_a_run_that_was_left_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    recipe = replace(
+        RIDGE,
+        network=NETWORK,
+        points=20,
+        loss=partial(Condensed, numbers=200),
+        fit=partial(fit_directions, points=4000),
+    ).scaled(6)
+    whole, left, again = (Attempt(PROBLEM, recipe) for _ in range(3))
+    for _ in whole.steps(every=2):
+        pass
+    for step in left.steps(every=2, output=tmp_path / "run"):
+        if step.number == 3:
+            break
+    assert [step.number for step in again.steps(every=2, output=tmp_path / "run")] == [3, 4, 5, 6]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name])
+
+
 def test_the_recipe_finds_what_no_linear_function_does() -> None:
     """The best linear network leaves 0.55."""
     network = partial(Projected, network=partial(MLP, width=24, depth=2))
@@ -107,7 +127,7 @@ def test_problems_of_ten_directions_are_solved_by_it() -> None:
     ("call", "message"),
     [
         (lambda: Condensed(problems.Poisson()), "needs a BallProblem, got Poisson; take the loss Residual"),
-        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 4194304 and 8"),
+        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 2097152 and 8"),
         (lambda: Condensed(PROBLEM, numbers=0), "numbers must be at least 1"),
         (lambda: Condensed(PROBLEM).check(PROBLEM.build(MLP)), "of a Projected network, conditions built in"),
     ],
