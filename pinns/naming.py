@@ -196,7 +196,7 @@ def _weighting(found: Any) -> str | None:
 
 
 def _network(found: Any) -> str | None:
-    takes = [*inspect.signature(found).parameters]
+    takes = [*inspect.signature(found).parameters] if callable(found) else []
     if takes[:2] == ["model", "problem"]:
         return "fit"
     if not _concrete(found, nn.Module):
