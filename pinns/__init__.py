@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sciml.pinns.radial import RadialBall
     from sciml.pinns.recipe import Recipe, Stage
     from sciml.pinns.residual import Residual
+    from sciml.pinns.settling import fourier_series
     from sciml.pinns.solving import Attempt, solve
     from sciml.pinns.subspaces import Subspace, active_subspace, fit_directions
     from sciml.pinns.uncertainty import Finding, Uncertainty, findings, uncertainty_of
@@ -111,6 +112,7 @@ __all__ = [
     "march",
     "March",
     "MarchAttempt",
+    "fourier_series",
     "climb",
     "Climb",
     "Attempt",
@@ -184,6 +186,7 @@ _DEFINED_IN = {
     "march": "marching",
     "March": "marching",
     "MarchAttempt": "marching",
+    "fourier_series": "settling",
     "climb": "curriculum",
     "Climb": "curriculum",
     "Attempt": "solving",

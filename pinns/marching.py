@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -26,6 +26,8 @@ from sciml.pinns.solving import Attempt
 from sciml.run import Run, RunFolder
 from sciml.streams import Streams
 from sciml.training import Step
+
+Settle = Callable[[nn.Module, Problem, float], nn.Module]
 
 _REACH = 0.1  # of a window: how far beyond its end a network is followed, for its rate to be handed over
 
@@ -53,6 +55,7 @@ def march(
     recipe: Recipe = SMALL,
     overlap: float = 0.01,
     warm: bool = False,
+    settle: Settle | None = None,
     seed: int = 0,
     output: Path | str | None = None,
     device: torch.device | str = "cpu",
@@ -73,6 +76,9 @@ def march(
         Part of its length by which a window goes on beyond its end, so that it is handed over inside.
     warm : bool
         Start each network from the weights of the one before.
+    settle : function (network, problem, time), optional
+        What a window starts from instead of the whole network before, a module, such as
+        `sciml.pinns.fourier_series`.
     seed : int
         Of weights and points; each window has its own.
     output : path, optional
@@ -90,7 +96,8 @@ def march(
     -----
     An error at the end of a window grows in all later ones as any perturbation does; in chaotic flow no
     window should be longer than a Lyapunov time.  A network with conditions built in stands upon all before
-    it, so the last of K windows costs K times the first; ``hard=False`` in the recipe avoids that.
+    it, so the last of K windows costs K times the first; ``hard=False`` in the recipe avoids that, and
+    so does ``settle``.
 
     Sequence-to-sequence training as published is a march with ``overlap=0``, ``warm=False`` and a recipe with
     ``hard=False``: the loss of each window asks for what the network before has at its start.
@@ -108,7 +115,14 @@ def march(
     torch.Size([2])
     """
     attempt = MarchAttempt(
-        problem, recipe, windows=windows, overlap=overlap, warm=warm, seed=seed, device=device
+        problem,
+        recipe,
+        windows=windows,
+        overlap=overlap,
+        warm=warm,
+        settle=settle,
+        seed=seed,
+        device=device,
     )
     for _ in attempt.steps(every=max(1, recipe.steps // 20), output=output):
         pass
@@ -120,7 +134,7 @@ class MarchAttempt:
 
     Parameters
     ----------
-    problem, recipe, windows, overlap, warm, seed, device
+    problem, recipe, windows, overlap, warm, settle, seed, device
         As for `march`.
 
     Examples
@@ -139,17 +153,21 @@ class MarchAttempt:
         windows: int | Sequence[float],
         overlap: float = 0.01,
         warm: bool = False,
+        settle: Settle | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.problem, self.recipe, self.seed, self.device = problem, recipe, seed, device
-        self.overlap, self.warm = overlap, warm
+        self.overlap, self.warm, self.settle = overlap, warm, settle
         self.times = _times(problem, windows, overlap)
         self._attempts = [self._of_window(None)]
 
     def _of_window(self, before: nn.Module | None) -> Attempt:
         k = 0 if before is None else len(self._attempts)
-        window = Window(self.problem, (self.times[k], self.times[k + 1]), self.overlap, before)
+        start = before
+        if self.settle is not None and before is not None:
+            start = self.settle(before, self.problem, self.times[k])
+        window = Window(self.problem, (self.times[k], self.times[k + 1]), self.overlap, start)
         own = Streams(self.seed).of("window").seed(k)
         attempt = Attempt(window, self.recipe, seed=own, device=self.device)
         if self.warm and before is not None:

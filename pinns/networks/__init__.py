@@ -6,6 +6,7 @@ from sciml.pinns.networks.fourier import FourierFeatures
 from sciml.pinns.networks.gaussians import PIG
 from sciml.pinns.networks.kinked import Kinked
 from sciml.pinns.networks.mlp import MLP
+from sciml.pinns.networks.modes import Modes, at_rest
 from sciml.pinns.networks.modified import ModifiedMLP
 from sciml.pinns.networks.pirate import PirateNet, fit_last_layer, fit_to_equation, fit_to_start
 from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degree
@@ -30,11 +31,13 @@ __all__ = [
     "FourierFeatures",
     "Waves",
     "Kinked",
+    "Modes",
     "Factorized",
     "Projected",
     # parts
     "FactorizedLinear",
     "Wavelet",
+    "at_rest",
     "fit_last_layer",
     "fit_linear",
     "fit_to_equation",

@@ -40,6 +40,7 @@ from sciml.pinns.networks import (
     FactorizedLinear,
     FourierFeatures,
     Kinked,
+    Modes,
     ModifiedMLP,
     PINNsFormer,
     PirateNet,
@@ -60,6 +61,7 @@ NETWORKS: dict[str, partial[nn.Module]] = {
     "FourierFeatures": partial(FourierFeatures, features=8, scale=2.0, network=SMALL),
     "Waves": partial(Waves, vectors=((2.0,), (0.5,)), network=SMALL),
     "Kinked": partial(Kinked, places=((0.1, -0.4),), network=SMALL),
+    "Modes": partial(Modes, cosines=((0, 1, 3),), network=SMALL),
     "SIREN": partial(SIREN, width=8, depth=2, frequency=2.0),
     "PirateNet": partial(PirateNet, width=5, blocks=2),
     "PirateNet as published": partial(
