@@ -6,43 +6,35 @@ import contextlib
 import dataclasses
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from sciml import processes
 from sciml.calling import parameter_count
 from sciml.cli import names
+from sciml.cli.conclusion import conclude
 from sciml.cli.options import RunOptions, SolveOptions
-from sciml.cli.output import duration, emit_json, progress
-from sciml.cli.solved import ASKED, REPORT, RESULT, files_of, result_of, show, unknowns_in_words, verdict
+from sciml.cli.output import emit_json, progress
+from sciml.cli.solved import ASKED, RESULT, files_of, result_of, show
 from sciml.cli.status import requeued_on_signals, say
 from sciml.description import build, describe
-from sciml.errors import ConfigError, DataError
-from sciml.files import finite, write_json_atomic
+from sciml.errors import ConfigError
+from sciml.files import write_json_atomic
 from sciml.kernels.estimators import Estimator, Exact, Hutchinson, SparseDirections
-from sciml.pinns.fields import fields_of
 from sciml.pinns.marching import MarchAttempt
-from sciml.pinns.monte_carlo.beside import Beside, beside
 from sciml.pinns.naming import named_recipe, parts_by_kind, spelled_recipe
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
 from sciml.pinns.recipes import RECIPES, suited
-from sciml.pinns.report import terms_of, write_report
-from sciml.pinns.solving import Attempt, steps_per_second
-from sciml.pinns.uncertainty import findings
-from sciml.pinns.yardsticks import Yardstick, yardsticks
+from sciml.pinns.report import terms_of
+from sciml.pinns.solving import Attempt
 from sciml.presets import short_hash
-from sciml.processes import device_of, peak_bytes
-from sciml.run import differences, versions
+from sciml.processes import device_of
+from sciml.run import differences
 
 SAMPLES = 16  # directions of a step, as published
-_SHOWN, _ACCURACY = 5, 1e-3  # points beside Monte Carlo, and its relative standard error there
-# Points on which a network is judged: so many coordinates in all, so many points at least, so many at most.
-_JUDGED, _FEWEST, _ALL = 2**29, 200, 20_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ def solve(target: str | None, options: SolveOptions, run: RunOptions) -> int:
             if processes.rank() > 0:
                 return 0  # process 0 judges, writes and prints
             last = attempt.run.history[-1]["step"]
-            stored = _stored(folder, asked, last) or _conclude(attempt, asked, folder)
+            stored = _stored(folder, asked, last) or conclude(attempt, asked, folder)
     if run.json:
         emit_json(result_of(stored, folder))
     else:
@@ -282,122 +274,6 @@ def _fit(attempt: AnyAttempt, asked: Asked, folder: Path, time_limit: float | No
             )
     if not attempt.finished:
         say("the time is over; the same command with a larger --time-limit goes on.")
-
-
-def _conclude(attempt: AnyAttempt, asked: Asked, folder: Path) -> dict[str, Any]:
-    """Judge, write files and report, then solution.json, whose presence says "done"."""
-    problem, run = attempt.problem, attempt.run
-    peak = peak_bytes(next(run.model.parameters()).device)  # before anything is judged
-    points = _points_to_judge_on(problem)
-    error = problem.relative_l2(run.model, points=points) if problem.has_reference else None
-    found: list[Yardstick] = []
-    if error is not None:
-        say("judging beside trivial predictors and the classical solver")
-        found = list(yardsticks(problem, error, points=points))
-    at_points = list(_beside(problem, run.model))
-    unknowns = findings(run.model, attempt.objective)
-    values = {name: found.value for name, found in unknowns.items() if found.value is not None}
-    about = {
-        "title": f"{asked.problem}, solved by a physics-informed network",
-        "equation": problem.equation,
-        "source": problem.source,
-        "sciml_problem": asked.mathematics,
-        "sciml_version": versions()["sciml"],
-        **({} if error is None else {"relative_l2": error}),
-        **values,
-    }
-    fields = fields_of(problem, run.model, coefficients=attempt.objective.coefficients, about=about)
-    fields.write(folder)
-    last = run.history[-1]
-    reference = problem.reference() if error is not None else None
-    numbers = {
-        "problem": asked.problem,
-        "arguments": asked.arguments,
-        "fingerprint": asked.mathematics,
-        "relative_l2": error,
-        "judged_on": points,
-        "loss": last["loss"],
-        "seconds": run.seconds,
-        "steps_per_second": steps_per_second(run.history),
-        "peak_memory_bytes": peak,
-        "steps": last["step"],
-        "steps_asked": attempt.total,
-        "finished": attempt.finished,
-        "parameters": parameter_count(run.model),
-        "coefficients": values,
-        "unknowns": {name: dataclasses.asdict(found) for name, found in unknowns.items()},
-        "recipe": asked.recipe,
-        "estimator": repr(attempt.recipe.estimator),
-        "windows": asked.windows,
-        "seed": asked.seed,
-        "stopped": last.get("stopped"),
-        "reference": reference and {"source": reference.source, "error": reference.error},
-        "yardsticks": [dataclasses.asdict(y) for y in found],
-        "beside": [dataclasses.asdict(row) for row in at_points],
-    }
-    stored: dict[str, Any] = finite(numbers)
-    write_report(
-        folder / REPORT,
-        title=f"{asked.problem}: {problem.source or type(problem).__name__}",
-        verdict=verdict(stored),
-        error=error,
-        fields=fields,
-        points=attempt.points().numpy(),
-        history=run.history,
-        yardsticks=found,
-        facts=_facts(attempt, asked, stored),
-    )
-    write_json_atomic(folder / RESULT, stored)
-    return stored
-
-
-def _points_to_judge_on(problem: Problem) -> int | None:
-    """All of the reference, unless they are made as they are asked for and would take minutes."""
-    count = max(_FEWEST, _JUDGED // problem.domain.dim)
-    return None if problem.grid or count >= _ALL else count
-
-
-def _beside(problem: Problem, model: nn.Module) -> Iterator[Beside]:
-    """The network beside Monte Carlo, at points of the domain drawn at random, where that is known."""
-    if problem.outputs != 1 or type(problem).exact is not Problem.exact:
-        return
-    x = problem.sample(_SHOWN, seed=1)
-    with contextlib.suppress(DataError):
-        yield from beside(problem, model, x, accuracy=_ACCURACY)
-
-
-def _facts(attempt: AnyAttempt, asked: Asked, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    problem = attempt.problem
-    known = stored["reference"]
-    reference = f"{known['source']}, error below {known['error']:.1g}" if known else "none"
-    bounds = ", ".join(f"({low:g}, {high:g})" for low, high in problem.domain.bounds[:6])
-    return {
-        "Problem": {
-            "name": asked.problem,
-            **{name: value for name, value in stored["arguments"].items()},
-            "equation": problem.equation,
-            "source": problem.source,
-            "fingerprint": asked.mathematics,
-            "domain": bounds + (", ..." if problem.domain.dim > 6 else ""),
-            "reference": reference,
-            **{f"found {name}": text for name, text in unknowns_in_words(stored).items()},
-        },
-        "Training": {
-            "recipe": asked.recipe,
-            "derivatives": stored["estimator"],
-            **({"windows": asked.windows} if asked.windows else {}),
-            "network": f"{type(attempt.model).__name__}, {stored['parameters']:,} parameters",
-            "steps": f"{stored['steps']} of {stored['steps_asked']} in {duration(stored['seconds'])}",
-            "stages": ", ".join(attempt.stages()),
-            "points": str(len(attempt.points())),
-            "speed": f"{stored['steps_per_second']:.3g} steps per second",
-            "memory": f"{stored['peak_memory_bytes'] / 2**20:.0f} MiB at most, of the process",
-            "seed": asked.seed,
-            **({"stopped": stored["stopped"]} if stored["stopped"] else {}),
-        },
-        "Versions": versions(),
-        "Files": files_of(asked.windows),
-    }
 
 
 def show_problems(*, json: bool) -> int:

@@ -77,7 +77,7 @@ def _plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
         bound = inspect.signature(write_report).bind(path, **given)
         path.write_text(f"{bound.arguments['title']} {given['verdict']} {given['facts']['Problem']}")
 
-    monkeypatch.setattr("sciml.cli.solve.write_report", plain)
+    monkeypatch.setattr("sciml.cli.conclusion.write_report", plain)
 
 
 @pytest.fixture
