@@ -23,6 +23,8 @@ from sciml.pinns.residual import EQUATION, Residual
 from sciml.pinns.sources import Random
 from sciml.streams import Streams
 
+_FEWEST = 4  # new points of a step: 20 000 in 5000 steps
+
 
 @describable
 class Condensed(OnPoints):
@@ -42,7 +44,7 @@ class Condensed(OnPoints):
     kept : int
         The last points that are kept.
     numbers : int
-        That make up the new points of a step: ``numbers / dim`` points, at least one, at most ``points``.
+        That make up the new points of a step: ``numbers / dim`` points, at least 4, at most ``points``.
 
     Raises
     ------
@@ -64,7 +66,7 @@ class Condensed(OnPoints):
     """
 
     def __init__(
-        self, problem: Problem, *, points: int = 500, kept: int = 20_000, numbers: int = 2**21
+        self, problem: Problem, *, points: int = 500, kept: int = 20_000, numbers: int = 2**17
     ) -> None:
         if not isinstance(problem, BallProblem):
             raise ConfigError(
@@ -78,7 +80,7 @@ class Condensed(OnPoints):
         super().__init__(Residual(problem, points=points))
         self.problem: BallProblem = problem
         self._points, self._most = points, kept
-        self._new = min(points, max(1, numbers // problem.dim))
+        self._new = min(points, max(_FEWEST, numbers // problem.dim))
         self._kept: Tensor | None = None
 
     def draw(self, step: int, model: nn.Module, streams: Streams) -> Batch:

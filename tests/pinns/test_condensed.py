@@ -127,7 +127,7 @@ def test_problems_of_ten_directions_are_solved_by_it() -> None:
     ("call", "message"),
     [
         (lambda: Condensed(problems.Poisson()), "needs a BallProblem, got Poisson; take the loss Residual"),
-        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 2097152 and 8"),
+        (lambda: Condensed(PROBLEM, points=9, kept=8), "kept at least points, got 9, 131072 and 8"),
         (lambda: Condensed(PROBLEM, numbers=0), "numbers must be at least 1"),
         (lambda: Condensed(PROBLEM).check(PROBLEM.build(MLP)), "of a Projected network, conditions built in"),
     ],
