@@ -11,7 +11,6 @@ OMP_NUM_THREADS; rows tell it.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +21,7 @@ from typing import Any
 from pinn_records import Entry, solved
 from torch.optim import Adam
 
+from sciml.comparison.rows import Rows
 from sciml.optimizers import LevenbergMarquardt
 from sciml.pinns import Recipe, Stage, problems
 from sciml.pinns.losses import Complementary
@@ -146,16 +146,13 @@ def run(folder: Path, names: list[str], minutes: float) -> None:
         problem.reference()  # which is no part of the training
         entry = Entry(problem, recipe, 60 * minutes, PUBLISHED[name].error, windows=WINDOWS.get(name, 1))
         row = {"name": name, "minutes": minutes} | solved(entry, 0, folder / "runs" / name)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "rows.jsonl").open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
+        Rows(folder).append(row)
         print(f"{name}: {row['relative_l2']:.2e} after {row['seconds']:.0f} s", flush=True)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """Those that are there."""
-    file = folder / "rows.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return Rows(folder).read()
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from functools import partial
@@ -31,18 +30,7 @@ from sciml.pinns.problems.tables import periodic_grid
 from sciml.pinns.recipe import Recipe
 from sciml.streams import Streams
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        spec = importlib.util.spec_from_file_location("pinn_study", ROOT / "tools" / "pinn_study.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+TOOL = "pinn_study"
 
 
 def test_rows_are_made_once_and_again_for_more_minutes(
