@@ -139,7 +139,8 @@ def compare(
 
         table = sciml.compare({"FNO": partial(FNO, modes=12, width=32), "mine": build}, data, budget="10m")
         table.report("darcy.html")
-        sciml.compare({"r3": R3_RECIPE, "rad": RAD_RECIPE}, pinns.problems.Burgers(), budget="5m")
+        recipes = {name: pinns.named_recipe(name) for name in ("plain+R3", "plain+RAD(every=50)")}
+        sciml.compare(recipes, pinns.problems.Burgers(), budget="5m")
     """
     together = [data] if isinstance(data, Dataset | Contest | Problem) else data
     contests = [contest_of(item) for item in together]
