@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from torch.optim import SGD
 
 from sciml.comparison.rows import Rows
 from sciml.description import describe
-from sciml.pinns import Attempt
+from sciml.pinns import Attempt, Stage
 
 
 def test_method_and_baseline_differ_on_a_problem_that_is_known(tool: ModuleType) -> None:
@@ -83,3 +85,10 @@ def test_rows_that_are_there_are_not_run_again(
     monkeypatch.setattr(tool, "trained", None)
     tool.run(kept, ["small"])
     assert kept.read() == rows
+
+
+def test_a_training_that_diverges_has_an_infinite_error(tool: ModuleType) -> None:
+    claim = tool.CLAIMS["natural-gradient"]
+    wild = replace(claim.baseline, points=10, stages=(Stage(partial(SGD, lr=1e30), 5),))
+    found = tool.trained(claim.problem, wild, 60.0, 0)
+    assert found["relative_l2"] == math.inf and found["seconds"] < 60

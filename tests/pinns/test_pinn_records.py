@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from sciml.comparison.rows import Rows
-from sciml.pinns import problems
-from sciml.pinns.recipes import SMALL
+from sciml.pinns import Recipe, problems
 
 
 def test_rows_are_made_once(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = replace(SMALL, points=50)  # a step of the second stage is fifty iterations
+    few = Recipe(points=20)
     alone = tool.Entry(problems.Heat(), few.scaled(4), 60.0, 1.0, seeds=1)
     marched = tool.Entry(problems.Heat(), few.scaled(2), 60.0, 1.0, seeds=1, windows=2)
     monkeypatch.setattr(tool, "ENTRIES", {"heat": alone, "heat/rad": marched})
@@ -26,3 +24,24 @@ def test_rows_are_made_once(tool: ModuleType, tmp_path: Path, monkeypatch: pytes
     assert all(row["relative_l2"] > row["reference_error"] for row in rows)
     lines = tool.table(rows)
     assert sum("heat" in line for line in lines) == 2
+
+
+def test_the_command_line_of_tools(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def called(*arguments: str) -> list[object]:
+        found: list[object] = []
+        monkeypatch.setattr("sys.argv", ["tool", *arguments])
+        tool.main(
+            "How it is called.",
+            ["heat", "wave"],
+            lambda rows, names: found.extend([rows.path, names]),
+            lambda rows: [f"{len(rows)} rows"],
+        )
+        return found
+
+    assert called("run", str(tmp_path), "wave") == [tmp_path / "rows.jsonl", ["wave"]]
+    assert called("table", str(tmp_path)) == [] and capsys.readouterr().out == "0 rows\n"
+    for wrong in (["run"], ["walk", "f"], ["run", "f", "ware"]):
+        with pytest.raises(SystemExit, match="(?s)How it is called.*names: heat, wave"):
+            called(*wrong)
