@@ -19,15 +19,18 @@ from sciml.grid import Grid
 from sciml.jacobian import jacobian
 from sciml.objective import roots
 from sciml.pinns import problems
+from sciml.pinns.constrained import Coordinates
 from sciml.pinns.fingerprints import kronecker
 from sciml.pinns.networks import MLP, Waves
 from sciml.pinns.problems.study import PUBLISHED
 from sciml.pinns.problems.study.burgers import _evolved
+from sciml.pinns.problems.study.drifting import DriftingWaves, Lattice
 from sciml.pinns.problems.study.patches import Interfaces, conductivity, kinked, supply
 from sciml.pinns.problems.study.poisson import _fitted, _series
 from sciml.pinns.problems.study.wave import _start
 from sciml.pinns.problems.tables import periodic_grid
 from sciml.pinns.recipe import Recipe
+from sciml.pinns.residual import Residual
 from sciml.streams import Streams
 
 TOOL = "pinn_study"
@@ -72,6 +75,39 @@ def test_waves_beside_coordinates() -> None:
     assert seen[0].round(decimals=12).abs().tolist() == [[0.5, 0.25, 0.0, 0.0, 1.0, 1.0]]
     with pytest.raises(ConfigError, match="vectors of 2 components"):
         Waves(2, 1, vectors=((1.0, 2.0, 3.0),))
+
+
+def test_drifting_waves_solve_transport_as_they_stand() -> None:
+    """A series with sizes that do not change moves with its drift, and no faster."""
+    coordinates = Coordinates(((0.0, 1.0), (0.0, 1.0), (0.0, 2.0)), (0, 1), harmonics=3)
+    network = DriftingWaves(coordinates.features, 2, drift=(0.3, -1.7), degree=1).double()
+    assert not network(coordinates(torch.rand(5, 3, dtype=torch.float64))).any()
+    sizes = network.sizes.weight.detach().view(2, 2, 7, 7)
+    sizes[0, 0, 4, 2] = 2.0  # output, power, sin(2 pi x), cos(2 pi 2 y)
+    sizes[1, 1, 0, 6] = 3.0  # t sin(2 pi 3 y)
+    x, y, t = torch.rand(3, 20, dtype=torch.float64)
+    found = network(coordinates(torch.stack([x, y, t], dim=1)))
+    # Time scaled is t - 1.
+    x, y = 2 * math.pi * (x - 0.3 * (t - 1)), 2 * math.pi * (y + 1.7 * (t - 1))
+    wanted = torch.stack([2 * torch.sin(x) * torch.cos(2 * y), 3 * (t - 1) * torch.sin(3 * y)], dim=1)
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+    with pytest.raises(ConfigError, match="the harmonics of two coordinates and the time"):
+        DriftingWaves(4, 1)
+
+
+def test_points_of_a_lattice_tell_waves_apart() -> None:
+    problem = problems.BurgersInPlane()
+    points = {"equation": 4 * 7**2, "initial_u": 7**2, "initial_v": 7**2}
+    batch = Residual(problem, sampler=Lattice(), points=points).draw(0, MLP(3, 2), Streams(0))
+    x, start = batch["equation/rows"], batch["initial_u/rows"]
+    assert x[:, 2].unique().tolist() == [0.125, 0.375, 0.625, 0.875] and not start[:, 2].any()
+    for rows, times in ((x, 4), (start, 1)):
+        assert len(rows) == times * 49 and [len(rows[:, i].unique()) for i in range(2)] == [7, 7]
+        waves = torch.exp(2j * math.pi * rows[: 49 * times : times, :1] * torch.arange(-3, 4))
+        gram = waves.conj().T @ waves / len(waves)
+        assert (gram - torch.eye(7)).abs().max() < 1e-12
+    with pytest.raises(ConfigError, match="needs 2 times at least, got 1"):
+        Lattice(times=1)
 
 
 def test_poisson_boltzmann_reference_solves_the_equation() -> None:
@@ -210,6 +246,8 @@ def test_start_of_the_flow_is_the_series_of_its_program() -> None:
     assert np.abs(problem.start(some).T.numpy() - wanted[:, ::37, ::41].reshape(2, -1)).max() < 1e-12
     with pytest.raises(ConfigError, match="seed must not be negative"):
         problems.BurgersInPlane(seed=-1)
+    with pytest.raises(ConfigError, match="viscosity must be positive"):
+        problems.BurgersInPlane(viscosity=0.0)
 
 
 def test_flow_in_the_plane_is_that_of_one_equation() -> None:
@@ -218,7 +256,7 @@ def test_flow_in_the_plane_is_that_of_one_equation() -> None:
     start = np.stack([np.cos(2 * math.pi * x)[:, None] + 0 * x, 0.5 + 0 * x[:, None] + 0 * x])
     grid = periodic_grid(problems.BurgersInPlane(), 128)
     times = np.array([0.0, 0.05, 0.1])
-    found = _evolved(start, grid, times)
+    found = _evolved(start, grid, times, 0.001)
     line = Grid.box((128,), location="node", periodic=True)
     wanted = burgers.solve(start[0, :, 0], line, viscosity=0.001, times=times)["u"].values
     assert np.abs(found[:, 0] - wanted[:, :, None]).max() < 1e-6  # steps of 1/200 of order 4
