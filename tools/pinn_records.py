@@ -17,6 +17,7 @@ from trainings import machine, main
 
 from sciml.comparison.rows import Rows
 from sciml.pinns import Attempt, Recipe, march, problems
+from sciml.pinns.marching import Settle
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipes import PRECISE, SHARP, SMALL, WAVES, WINDOW
 from sciml.pinns.samplers import R3, RAD, Sampler, Sobol, Uniform
@@ -29,6 +30,7 @@ class Entry:
     """One problem, how it is solved, and for how long.
 
     ``windows`` windows of time, one after the other; then the steps of the recipe bound the time.
+    Each window starts from what ``settle`` makes of the network before, where that is given.
     """
 
     problem: Problem
@@ -37,6 +39,7 @@ class Entry:
     bar: float
     seeds: int = 3
     windows: int = 1
+    settle: Settle | None = None
 
 
 ENTRIES = {
@@ -79,7 +82,14 @@ ENTRIES |= {
 def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
     """One row."""
     if entry.windows > 1:
-        marched = march(entry.problem, windows=entry.windows, recipe=entry.recipe, seed=seed, output=folder)
+        marched = march(
+            entry.problem,
+            windows=entry.windows,
+            recipe=entry.recipe,
+            settle=entry.settle,
+            seed=seed,
+            output=folder,
+        )
         model, histories = marched.model, [run.history for run in marched.runs]
     else:
         # More steps than there is time for: the clock ends it.
