@@ -24,8 +24,6 @@ from sciml.pinns.samplers.in_turn import InTurn
 from sciml.pinns.samplers.sampler import Sampler
 from sciml.pinns.samplers.uniform import Uniform
 from sciml.pinns.weightings.fixed import Fixed
-from sciml.pinns.weightings.staged import Staged
-from sciml.pinns.weightings.together import Together
 from sciml.pinns.weightings.weighting import Weighting
 from sciml.streams import Streams
 from sciml.trainer import OptimizerFactory, Phase, ScheduleFactory, Trainer
@@ -52,9 +50,6 @@ class Stage:
     fading : bool
         Whether the learning rate falls to zero over the stage, linearly, however many steps it has; instead
         of a schedule.
-    weights : mapping
-        During this stage, times all others: by ``equation``, for all its terms, or by the name of a
-        condition.
 
     Raises
     ------
@@ -67,7 +62,6 @@ class Stage:
     sampler: Sampler = field(default_factory=Uniform)
     schedule: ScheduleFactory | None = None
     fading: bool = False
-    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.fading and self.schedule is not None:
@@ -210,7 +204,7 @@ class Recipe:
         given: dict[str, Any] = {
             "sampler": stages[0][1] if len(stages) == 1 else InTurn(stages),
             "weights": self.weights,
-            "weighting": self._weighting_of_loss(),
+            "weighting": self.weighting,
             "estimator": self.estimator,
         }
         if self.loss is Residual:
@@ -225,12 +219,6 @@ class Recipe:
             who = getattr(made, "__name__", type(made).__name__)
             raise ConfigError(f"Recipe: the loss {who} takes no {', '.join(foreign)}; leave it out.")
         return given
-
-    def _weighting_of_loss(self) -> Weighting:
-        if not any(stage.weights for stage in self.stages):
-            return self.weighting
-        staged = Staged(tuple((stage.steps, stage.weights) for stage in self.stages))
-        return staged if self.weighting == Fixed() else Together((staged, self.weighting))
 
     def trainer(self, seed: int) -> Trainer:
         """The trainer."""

@@ -118,7 +118,7 @@ can hide between the points."""
 
 INVERSE = Recipe(
     network=partial(MLP, width=20, depth=3),
-    stages=(Stage(partial(LevenbergMarquardt, iterations=5), 26, Sobol(every=4)),),
+    stages=(Stage(partial(LevenbergMarquardt, iterations=5), 20, Sobol(every=4)),),
 )
 """For unknown numbers and functions: Levenberg-Marquardt, whose steps move network and unknowns at once."""
 

@@ -7,7 +7,6 @@ from sciml.pinns.weightings.ntk import NTK
 from sciml.pinns.weightings.relobralo import ReLoBRaLo
 from sciml.pinns.weightings.residual_attention import ResidualAttention
 from sciml.pinns.weightings.self_adaptive import SelfAdaptive
-from sciml.pinns.weightings.staged import Staged
 from sciml.pinns.weightings.together import Together
 from sciml.pinns.weightings.variational import Exponential, Potential, Power
 from sciml.pinns.weightings.weighting import Scene, Weighting
@@ -24,7 +23,6 @@ __all__ = [
     "ResidualAttention",
     "Scene",
     "SelfAdaptive",
-    "Staged",
     "Together",
     "Weighting",
 ]

@@ -20,12 +20,11 @@ from sciml.objective import total
 from sciml.pinns import Box, Domain, Initial, Problem, Recipe, Residual, Stage, weightings
 from sciml.pinns.networks import MLP
 from sciml.pinns.samplers import R3, RAD, Sampler, Uniform
-from sciml.pinns.weightings import NTK, Causal, ResidualAttention, Staged, Together, Weighting
+from sciml.pinns.weightings import NTK, Causal, ResidualAttention, Together, Weighting
 from sciml.streams import Streams
 
 GIVEN: dict[type, Weighting] = {
     NTK: NTK(probes=2),
-    Staged: Staged(((2, {"equation": 0.1}), (1, {"initial": 3.0}))),
     Together: Together((Causal((0.1, 1.0), budget=3), NTK(every=2, probes=2))),
 }
 

@@ -31,7 +31,6 @@ EVERY = [name for area in AREAS.values() for name in area.__all__]
 ARGUMENTS = {
     "Waves": "(vectors=((3.0,),))",
     "Kinked": "(places=((0.5,),))",
-    "Staged": "(stages=((1, {'equation': 0.1}),))",
     **{name: "(iterations=1)" for name in ("EnergyNaturalGradient", "LBFGS", "SelfScaledBroyden")},
     "LevenbergMarquardt": "(iterations=1)",
     "NystromNewtonCG": "(iterations=1, products=3, rank=2)",
@@ -114,7 +113,7 @@ def test_every_part_trains_or_is_refused_in_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", [name for kind in AREAS for name in parts_by_kind()[kind]])
 def test_every_part_trains_as_it_is(name: str, problem: Problem) -> None:
     """With sizes and points of their own, where nothing has to be given."""
-    wanted = (*optimizers.__all__, "Waves", "Kinked", "Staged")  # one iteration is enough
+    wanted = (*optimizers.__all__, "Waves", "Kinked")  # one iteration is enough
     given = ARGUMENTS.get(name, "") if name in wanted else ""
     try:
         named_recipe(f"fresh+{name}{given}")

@@ -179,10 +179,10 @@ class Truly(Sloped):
 def test_a_function_is_found_with_one_error_over_the_domain() -> None:
     """The root of the mean square of its standard errors; the fit's slope is so far from the truth."""
     model, loss = solved(Truly(measured(0)[0], NOISE))
-    found, x = findings(model, loss)["a"], kronecker(5000, 1)
+    found, x = findings(model, loss)["a"], kronecker(1000, 1)
     bands = uncertainty_of(model, loss, at=x).bands["a"]
     assert found.value is None and found.determined is None
-    # Means over 200 and over 5000 points of low discrepancy.
+    # Means over 200 and over 1000 points of low discrepancy.
     assert found.standard_error == pytest.approx(float(bands.square().mean().sqrt()), rel=1e-2)
     fit = torch.linalg.lstsq(powers(X), measured(0).T).solution[:, 0]
     off = (fit[1] - 1) + (2 * fit[2] - 3) * x[:, 0]

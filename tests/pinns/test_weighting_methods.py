@@ -26,15 +26,12 @@ from sciml.pinns.samplers import R3, RAD, VRBA, Site, Sobol
 from sciml.pinns.weightings import (
     NTK,
     Exponential,
-    Fixed,
     GradientNorm,
     Power,
     ReLoBRaLo,
     ResidualAttention,
     Scene,
     SelfAdaptive,
-    Staged,
-    Together,
 )
 from sciml.pinns.weightings.points import taken_over
 from sciml.streams import Stream, Streams
@@ -420,36 +417,3 @@ def test_refusals() -> None:
             make()
     with pytest.raises(ConfigError, match="no 'intial' in Burgers.* Did you mean 'initial'?"):
         SelfAdaptive(sites=("intial",)).check(problems.Burgers())
-
-
-# Staged.
-
-
-def test_a_recipe_weighs_as_its_stages_say_however_many_steps_they_have() -> None:
-    stages = (
-        Stage(SGD, 4, weights={"equation": 0.25}),
-        Stage(SGD, 2),
-        Stage(SGD, 2, weights={"initial": 3.0}),
-    )
-    recipe = Recipe(partial(MLP, width=3, depth=1), stages, points=8, hard=False)
-    told = {"equation": 0.25}, {}, {"initial": 3.0}
-    for steps, ends in ((8, (4, 6)), (4, (2, 3))):
-        scaled = recipe.scaled(steps)
-        model, objective = scaled.model(Growth(Initial(1.0)), 0), scaled.objective(Growth(Initial(1.0)))
-        for step in range(steps + 1):  # beyond the end as in the last stage
-            objective.draw(step, model, Streams(0))
-            facts = objective.facts().get("weights", {})
-            assert facts == told[sum(step >= end for end in ends)]
-    assert replace(recipe, stages=(Stage(SGD, 4),)).objective(Growth(Initial(1.0))).weighting == Fixed()
-    both = replace(recipe, weighting=GradientNorm()).objective(Growth(Initial(1.0))).weighting
-    assert isinstance(both, Together) and both.weightings[1] == GradientNorm()
-
-
-def test_weights_of_stages_that_are_wrong_are_refused() -> None:
-    with pytest.raises(ConfigError, match="not negative"):
-        Staged(((3, {"equation": -1.0}),))
-    with pytest.raises(ConfigError, match="at least one step"):
-        Staged(((0, {}),))
-    recipe = Recipe(partial(MLP, width=3, depth=1), (Stage(SGD, 1, weights={"wall": 2.0}),), points=8)
-    with pytest.raises(ConfigError, match="there is no 'wall'"):
-        recipe.objective(Growth(Initial(1.0))).check(recipe.model(Growth(Initial(1.0)), 0))

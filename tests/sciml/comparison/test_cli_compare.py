@@ -298,10 +298,9 @@ def test_words_stand_for_what_the_problem_takes(capsys: pytest.CaptureFixture[st
     names = [entry.name for entry in entries_of(options, contests)]
     assert names[:2] == ["fresh", "one"]
     assert {"plain+NTK+MLP(width=4,depth=1)", "plain+ResidualAttention+MLP(width=4,depth=1)"} <= {*names}
-    assert not [name for name in names if "Causal" in name or "Staged" in name]
+    assert not [name for name in names if "Causal" in name]
     left_out = capsys.readouterr().err.splitlines()
     assert any("+Causal is left out: Causal: Poisson has no time to respect" in line for line in left_out)
-    assert any("+Staged is left out: Staged takes stages" in line for line in left_out)
 
 
 def test_without_names_those_recipes_compete_that_suit_all_problems(monkeypatch: pytest.MonkeyPatch) -> None:
