@@ -57,6 +57,11 @@ class Coordinates(nn.Module):
         self._waves = math.pi * torch.arange(1, harmonics + 1, dtype=torch.float64)
         self.features = len(self.plain) + 2 * harmonics * len(self.periodic)
 
+    @property
+    def scaling(self) -> tuple[Tensor, Tensor]:
+        """c and s of ``(x - c) s``, the coordinate on [-1, 1], each (dim,)."""
+        return self._center, self._scale
+
     def forward(self, x: Tensor) -> Tensor:
         center, scale, waves = (
             t.to(device=x.device, dtype=x.dtype) for t in (self._center, self._scale, self._waves)

@@ -313,6 +313,10 @@ class Window(Problem):
     def outputs(self) -> int:
         return self.problem.outputs
 
+    @property
+    def origin(self) -> Problem:
+        return self.problem.origin
+
     def residual(
         self, u: Function, x: Tensor, coefficients: Mapping[str, Tensor], estimate: Any
     ) -> Mapping[str, Tensor]:

@@ -162,6 +162,11 @@ class Problem(ABC):
         return 1
 
     @property
+    def origin(self) -> Problem:
+        """The one of which this is a window of time; itself by default."""
+        return self
+
+    @property
     def conditions(self) -> tuple[Condition, ...]:
         """What holds besides the equation."""
         return ()

@@ -8,7 +8,17 @@ from sciml.pinns.losses.complementary import Complementary
 from sciml.pinns.losses.condensed import Condensed
 from sciml.pinns.losses.deep_ritz import DeepRitz
 from sciml.pinns.losses.forward_backward import ForwardBackward
+from sciml.pinns.losses.galerkin import Galerkin
 from sciml.pinns.losses.loss import Loss
 from sciml.pinns.losses.sdgd import SDGD
 
-__all__ = ["SDGD", "BackwardSDE", "Complementary", "Condensed", "DeepRitz", "ForwardBackward", "Loss"]
+__all__ = [
+    "SDGD",
+    "BackwardSDE",
+    "Complementary",
+    "Condensed",
+    "DeepRitz",
+    "ForwardBackward",
+    "Galerkin",
+    "Loss",
+]

@@ -13,6 +13,7 @@ from sciml.pinns.networks.polynomial import Polynomial, fit_linear, highest_degr
 from sciml.pinns.networks.projected import Projected
 from sciml.pinns.networks.separable import SPINN
 from sciml.pinns.networks.siren import SIREN
+from sciml.pinns.networks.starting import start_modes
 from sciml.pinns.networks.wavelet import Wavelet
 from sciml.pinns.networks.waves import Waves
 from sciml.pinns.networks.wide import WideMLP
@@ -42,5 +43,6 @@ __all__ = [
     "fit_linear",
     "fit_to_equation",
     "fit_to_start",
+    "start_modes",
     "highest_degree",
 ]

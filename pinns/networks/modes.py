@@ -36,6 +36,15 @@ class Modes(nn.Module):
     network : factory
         Of c, called as ``network(other inputs, modes * outputs)``; of a constant where there are no others.
 
+    Attributes
+    ----------
+    rates : list of tensors
+        For each coordinate of which there are waves, their k pi / 2.
+    wave : function
+        Sine or cosine, of ``rate * (x + 1)`` for a coordinate x.
+    count : int
+        Of the modes; those of the last coordinate run first.
+
     Raises
     ------
     ConfigError
@@ -67,10 +76,10 @@ class Modes(nn.Module):
                 f"there are inputs, got {cosines}, {sines} and {given} for {inputs} inputs."
             )
         self.outputs, self._taken = outputs, taken
-        self._shape = torch.cos if cosines else torch.sin
+        self.wave = torch.cos if cosines else torch.sin
         # No buffers: rounded to float32 and back, the waves would drift apart from those of the data.
-        self._rates = [math.pi / 2 * torch.tensor(list(k), dtype=torch.float64) for k in waves]
-        self._modes = Remembered(self._of_points)
+        self.rates = [math.pi / 2 * torch.tensor(list(k), dtype=torch.float64) for k in waves]
+        self._modes = Remembered(self.shapes)
         self.count = math.prod(map(len, waves)) if waves else 1 + given
         self.network = network(max(1, inputs - taken), self.count * outputs)
 
@@ -80,12 +89,12 @@ class Modes(nn.Module):
         value: Tensor = (self._modes(x[:, : self._taken])[:, None] * sizes).sum(-1)
         return value
 
-    def _of_points(self, x: Tensor) -> Tensor:
+    def shapes(self, x: Tensor) -> Tensor:
         """The modes (n, count) at the coordinates that they depend on."""
-        if not self._rates:
+        if not self.rates:
             return torch.cat([torch.ones_like(x.detach()[:, :1]), x], dim=1)
         factors = [
-            self._shape((x[:, i : i + 1] + 1) * rates.to(x.detach())) for i, rates in enumerate(self._rates)
+            self.wave((x[:, i : i + 1] + 1) * rates.to(x.detach())) for i, rates in enumerate(self.rates)
         ]
         return reduce(lambda a, b: (a[:, :, None] * b[:, None]).flatten(1), factors)
 
