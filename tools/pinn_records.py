@@ -9,6 +9,7 @@ off goes on from its checkpoint, and a row that is there is not run again.  Give
 OMP_NUM_THREADS; rows tell it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ _EVERY = 20  # steps between validations
 class Entry:
     """One problem, how it is solved, and for how long.
 
-    ``windows`` windows of time, one after the other; then the steps of the recipe bound the time.
-    Each window starts from what ``settle`` makes of the network before, where that is given.
+    ``windows`` windows of time, or the times between them, one after the other; then the steps of the recipe
+    bound the time. Each window starts from what ``settle`` makes of the network before, where that is given.
     """
 
     problem: Problem
@@ -38,7 +39,7 @@ class Entry:
     seconds: float
     bar: float
     seeds: int = 3
-    windows: int = 1
+    windows: int | Sequence[float] = 1
     settle: Settle | None = None
 
 
@@ -81,7 +82,7 @@ ENTRIES |= {
 
 def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
     """One row."""
-    if entry.windows > 1:
+    if entry.windows != 1:
         marched = march(
             entry.problem,
             windows=entry.windows,
@@ -112,8 +113,19 @@ def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
         "seconds_to_bar": below[0] if below and entry.windows == 1 else None,
         "steps": sum(history[-1]["step"] for history in histories),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "lost_in_window": lost(histories),
         **machine(),
     }
+
+
+def lost(histories: Sequence[Sequence[Mapping[str, Any]]]) -> int | None:
+    """The first window, from 1 on, that ends with an error of all of its solution or more: all later ones
+    start from there, however small their losses are."""
+    for number, history in enumerate(histories, 1):
+        errors = [e for row in history if (e := row.get("validation", {}).get("relative_l2")) is not None]
+        if errors and not errors[-1] < 1:
+            return number
+    return None
 
 
 def run(rows: Rows, names: list[str]) -> None:

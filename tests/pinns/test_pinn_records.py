@@ -45,3 +45,13 @@ def test_the_command_line_of_tools(
     for wrong in (["run"], ["walk", "f"], ["run", "f", "ware"]):
         with pytest.raises(SystemExit, match="(?s)How it is called.*names: heat, wave"):
             called(*wrong)
+
+
+def test_a_march_tells_where_it_was_lost(tool: ModuleType) -> None:
+    fine = [{"step": 1}, {"step": 2, "validation": {"relative_l2": 0.2}}]
+    late = [{"step": 1, "validation": {"relative_l2": 3.0}}, {"step": 2, "validation": {"relative_l2": 0.2}}]
+    gone = [{"step": 1, "validation": {"relative_l2": 0.2}}, {"step": 2, "validation": {"relative_l2": 3.0}}]
+    nowhere = [{"step": 1, "validation": {"relative_l2": float("nan")}}]
+    unknown = [{"step": 1, "validation": {"loss": 3.0}}]
+    assert tool.lost([fine, unknown, late]) is None
+    assert tool.lost([fine, gone, fine]) == tool.lost([unknown, nowhere]) == 2
