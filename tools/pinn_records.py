@@ -9,6 +9,7 @@ off goes on from its checkpoint, and a row that is there is not run again.  Give
 OMP_NUM_THREADS; rows tell it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +31,10 @@ _EVERY = 20  # steps between validations
 class Entry:
     """One problem, how it is solved, and for how long.
 
-    ``windows`` windows of time, or the times between them, one after the other; then the steps of the recipe
-    bound the time. Each window starts from what ``settle`` makes of the network before, where that is given.
+    ``windows`` windows of time, or the times between them, one after the other, ``warm`` or not; then the
+    steps of the recipe bound the time. The loss is that of ``eased``, where there is such a problem, and the
+    error that of ``problem``. Each window starts from what ``settle`` makes of the network before, where that
+    is given.
     """
 
     problem: Problem
@@ -41,6 +44,8 @@ class Entry:
     seeds: int = 3
     windows: int | Sequence[float] = 1
     settle: Settle | None = None
+    warm: bool = False
+    eased: Problem | None = None
 
 
 ENTRIES = {
@@ -82,11 +87,13 @@ ENTRIES |= {
 
 def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
     """One row."""
+    trained, started = entry.eased or entry.problem, time.process_time()
     if entry.windows != 1:
         marched = march(
-            entry.problem,
+            trained,
             windows=entry.windows,
             recipe=entry.recipe,
+            warm=entry.warm,
             settle=entry.settle,
             seed=seed,
             output=folder,
@@ -94,10 +101,11 @@ def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
         model, histories = marched.model, [run.history for run in marched.runs]
     else:
         # More steps than there is time for: the clock ends it.
-        attempt = Attempt(entry.problem, entry.recipe, seed=seed)
+        attempt = Attempt(trained, entry.recipe, seed=seed)
         for _ in attempt.steps(time_limit=entry.seconds, every=_EVERY, output=folder):
             pass
         model, histories = attempt.run.model, [attempt.run.history]
+    spent = time.process_time() - started
     below = [
         row["seconds"]
         for row in histories[-1]
@@ -110,6 +118,7 @@ def solved(entry: Entry, seed: int, folder: Path) -> dict[str, Any]:
         "relative_l2": entry.problem.relative_l2(model),
         "bar": entry.bar,
         "seconds": sum(history[-1]["seconds"] for history in histories),
+        "processor_seconds": round(spent, 1),
         "seconds_to_bar": below[0] if below and entry.windows == 1 else None,
         "steps": sum(history[-1]["step"] for history in histories),
         "parameters": sum(p.numel() for p in model.parameters()),
