@@ -39,6 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "basket_option",
+        "hamilton_jacobi_bellman",
         "inverse_problem",
         "million_dimensions",
         "physics_informed_operator",
@@ -84,6 +85,17 @@ def test_basket_option() -> None:
     # Measured: four times closer than the formula, which is all that the accuracy of the reference can tell.
     assert network["price"] < 0.5 * formula["price"] and network["price"] < 0.003 + 3 * error["price"]
     assert all(network[name] < 0.01 + 3 * error[name] for name in ("delta", "gamma", "vega"))
+
+
+def test_hamilton_jacobi_bellman() -> None:
+    found = main_of("hamilton_jacobi_bellman")(100, 40, paths=200, points=100, accuracy=1e-3)
+    assert abs(found["value, Monte Carlo"] - found["value, quadrature"]) < 5 * found["error of Monte Carlo"]
+    # Paths of 50 steps: the feedback is worth 0.1, and what is left of that is below a tenth.
+    with_feedback, without = found["cost with feedback"], found["cost without control"]
+    assert abs(with_feedback - found["value, quadrature"]) < 0.01 < 0.09 < without - with_feedback
+    # The cost is a parabola in the strength of the feedback, least at 1.
+    assert abs(found["cost with twice the feedback"] - without) < 0.01
+    assert found["relative error, network"] < 0.01
 
 
 def test_inverse_problem() -> None:
