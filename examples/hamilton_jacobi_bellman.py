@@ -39,9 +39,9 @@ def mean_cost(
 ) -> tuple[float, float]:
     """Of paths from the origin that follow ``strength`` times the feedback, and its standard error.
 
-    With ``p = grad u`` the feedback is ``m = -sqrt(lambda) p``, and the cost ``∫ |m|^2 ds + g(X_T)``.  The
-    sum of ``sqrt(2) p . dW`` has mean zero whatever the network is, fluctuates nearly as the cost does, and is
-    subtracted.
+    With ``p = grad u`` the feedback is ``m = -sqrt(lambda) p``, and the cost is the integral of ``|m|^2``
+    and the start of the equation, ``g``, at the end of the path.  The sum of ``sqrt(2) p . dW`` has mean zero
+    whatever the network is, and fluctuates nearly as the cost does: it is subtracted.
     """
     generator = torch.Generator().manual_seed(0)
     step, power = problem.end / steps, problem.strength
