@@ -17,11 +17,14 @@ class Interrupted(SystemExit):
 class StopSignals:
     """While entered: SIGTERM, SIGUSR1 and the first Ctrl-C set `code`; a second Ctrl-C stops at once.
 
-    Handlers can only be set in the main thread; elsewhere `code` simply stays None.
+    A signal on which nobody stopped, as it came in the last step, is sent once more on leaving: whatever
+    follows, such as the next of several trainings, must not begin.  Handlers can only be set in the main
+    thread; elsewhere `code` simply stays None.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
+        self._number: int | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -32,13 +35,16 @@ class StopSignals:
                     self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._previous.items():
                 signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()
+        if self._number is not None and kind is None:
+            signal.raise_signal(self._number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._number = number
         if number == signal.SIGINT:
             if self.code == CTRL_C:
                 raise KeyboardInterrupt

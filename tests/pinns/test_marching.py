@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +33,7 @@ from sciml.pinns import (
     problems,
 )
 from sciml.pinns.fingerprints import kronecker
-from sciml.pinns.marching import March, Window, Windows
+from sciml.pinns.marching import March, MarchAttempt, Window, Windows
 from sciml.pinns.networks import MLP
 from sciml.pinns.problem import Ansatz, residuals
 from sciml.pinns.samplers import R3, Sobol
@@ -294,6 +296,15 @@ class Walled(Problem):
 
     def residual(self, u: Any, x: Tensor) -> Tensor:
         return evaluate(u, x, [d("xx")])[1]
+
+
+def test_a_signal_in_the_last_step_of_a_window_ends_the_march(tmp_path: Path) -> None:
+    attempt = MarchAttempt(Growth(), Recipe(network=NETWORK, points=4).scaled(1), windows=3)
+    with pytest.raises(KeyboardInterrupt):
+        for step in attempt.steps(output=tmp_path):
+            if step.row["window"] == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert len(attempt.runs) == 2 and not attempt.finished
 
 
 def test_refusals() -> None:

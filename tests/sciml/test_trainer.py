@@ -309,6 +309,16 @@ def test_signal_saves_a_checkpoint_and_exits(number: int, code: int, unbroken: A
     assert losses(run.history) == unbroken[1]
 
 
+def test_a_signal_in_the_last_step_stops_what_follows(tmp_path: Path) -> None:
+    training = TRAINER.iterate(Network(), Sine(), output=tmp_path, every=4)
+    with pytest.raises(KeyboardInterrupt):
+        for step in training:
+            if step.number == TRAINER.steps:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert training.finished
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         for _ in TRAINER.iterate(Network(), Sine(), output=tmp_path, every=4):
