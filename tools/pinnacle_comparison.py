@@ -104,10 +104,10 @@ TRIALS: dict[str, Trial] = {
         experiments=dict.fromkeys(("data_a", "data_b"), (15, 5)),
     ),
     "transfer": Trial(
-        lambda seed: Burgers(),
+        lambda seed: Burgers(viscosity=0.04 / math.pi),
         {"equation": 160, "boundary": 20, "initial": 20},
         seconds=25.0,
-        easier=Burgers(viscosity=0.04 / math.pi),
+        easier=Burgers(viscosity=0.16 / math.pi),
     ),
 }
 
