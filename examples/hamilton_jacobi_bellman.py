@@ -7,7 +7,7 @@ follow it cost what the network says, up to the length of their steps, and no fe
 
 After 74 seconds on one core the network says 6.89715, the formula 6.89719, Monte Carlo 6.8968 with a standard
 error of 0.0007; paths cost 6.8976 with the feedback and 6.9075 without or with twice as much, with standard
-errors of 0.0002.  The relative error of the network over all of space and time is 1.2e-4.  Beside it stand the
+errors of 0.0002.  The relative error of the network over space and time is 1.2e-4.  Beside it stand the
 best constant, 1.8e-4, and the best linear network, 1.4e-5, in the same ansatz, whose lift is the cost at the
 mean square of what paths without control reach: in many dimensions most is found without any training.  Small
 setting (100 dimensions, 40 steps): 4.496 with the feedback and 4.599 without, where the formula has 4.493.
