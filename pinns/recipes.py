@@ -118,9 +118,12 @@ can hide between the points."""
 
 INVERSE = Recipe(
     network=partial(MLP, width=20, depth=3),
-    stages=(Stage(partial(LevenbergMarquardt, iterations=5), 20, Sobol(every=4)),),
+    stages=(Stage(partial(LevenbergMarquardt, iterations=5), 20, Sobol(every=10)),),
 )
-"""For unknown numbers and functions: Levenberg-Marquardt, whose steps move network and unknowns at once."""
+"""For unknown numbers and functions: Levenberg-Marquardt, whose steps move network and unknowns at once.
+
+Points are redrawn once: a step that meets new ones with little damping left can lead far away, and the last
+ones should not."""
 
 HIGH_DIM = Recipe(
     network=partial(WideMLP, width=128, depth=3),
