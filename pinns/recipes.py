@@ -38,7 +38,7 @@ from sciml.pinns.weightings.gradient_norm import GradientNorm
 
 _NEVER = 10**9
 # Above so many coordinates exact derivatives and dense curvature cost more than they bring.
-_FEW = 20
+FEW = 20
 # Above so many exact derivatives take less than twice the time of 16 random ones: points, source term and
 # first layer outweigh the lines through the hidden layers, of which there are as many as that layer is wide.
 _MANY = 30_000
@@ -287,7 +287,7 @@ def suited(problem: Problem, *, estimated: bool = False) -> Recipe:
     """
     if problem.recipe is None:
         dim = problem.domain.dim
-        if dim <= _FEW:
+        if dim <= FEW:
             return INVERSE if problem.coefficients and not estimated else SMALL
         if problem.directions == _RIDGES and not estimated:
             return RIDGE

@@ -10,12 +10,11 @@ from sciml.objective import roots
 from sciml.optimizers.gauss_newton import GaussNewton
 from sciml.pinns.problem import Problem
 from sciml.pinns.recipe import Recipe
-from sciml.pinns.recipes import RECIPES, suited
+from sciml.pinns.recipes import FEW, RECIPES, suited
 from sciml.streams import Streams
 
 _ROOM = 2**21  # coordinates of all points on which a recipe is tried
 _FEWEST = 16
-_FEW = 20  # coordinates, as in `sciml.pinns.recipes`
 
 _BASELINES = ("plain", "fresh", "r3", "rad")
 _FOR_FEW = ("small", "robust", "sharp", "precise", *_BASELINES)
@@ -73,7 +72,7 @@ def contenders(problem: Problem) -> list[str]:
     ['small', 'robust', 'sharp', 'precise', 'plain', 'fresh', 'r3', 'rad']
     """
     own = suited(problem)
-    able = {*_LOSSES, *(_FOR_FEW if problem.domain.dim <= _FEW else _FOR_MANY)}
+    able = {*_LOSSES, *(_FOR_FEW if problem.domain.dim <= FEW else _FOR_MANY)}
     return [
         name
         for name, recipe in RECIPES.items()
